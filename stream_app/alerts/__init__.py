@@ -1,0 +1,1 @@
+"""Rules over the merged numbers, the life of an alert, and the churn score."""

@@ -1,0 +1,98 @@
+"""The alert desk: holds the rules against the numbers and keeps each alert's state. Pure.
+
+Stands in the merger (metrics of dimension keys) and beside the shard (churn of customers). States live
+on the same shelf as the numbers they rest on, so that a crash can neither lose nor repeat a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stream_app.alerts.churn import ChurnFacts, assess
+from stream_app.alerts.detection import observe
+from stream_app.alerts.lifecycle import (
+    CUSTOMER,
+    FIRING,
+    AlertChange,
+    AlertState,
+    advance,
+    advance_churn,
+    retire,
+)
+from stream_app.alerts.rules import Rule, Rules
+from stream_app.state.shelf import Drawer, Shelf
+
+ALERT_KIND = "a:"
+_SEPARATOR = "\0"
+
+CountsAt = Callable[[str], Mapping[str, float]]
+"""The counts of a window, by its name."""
+
+
+class AlertDesk:
+    """All alerts of one shelf, by rule and key (``dimension:key``)."""
+
+    def __init__(self, shelf: Shelf, rules: Rules) -> None:
+        self._rules = rules
+        self._by_name = {rule.name: rule for rule in rules.rules}
+        self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
+        self._active = dict(self._drawer.items())
+
+    def judge(self, dimension: str, key: str, counts: CountsAt, as_of_ms: int) -> list[AlertChange]:
+        """Hold a key's numbers against every rule of its dimension; returns what changed."""
+        changes = []
+        for rule in self._rules.for_dimension(dimension):
+            if rule.matches(key):
+                name = _name(rule.name, dimension, key)
+                state = self._active.get(name)
+                step = advance(rule, state, observe(rule, counts), dimension, key, as_of_ms)
+                changes += self._keep(name, state, *step)
+        return changes
+
+    def judge_customer(
+        self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int
+    ) -> list[AlertChange]:
+        """Assess a customer's risk of leaving; returns what changed."""
+        rule = self._rules.churn
+        if rule is None:
+            return []
+        name = _name(rule.name, CUSTOMER, customer_id)
+        state = self._active.get(name)
+        step = advance_churn(rule, state, assess(facts), customer_id, as_of_ms, opted_out)
+        return self._keep(name, state, *step)
+
+    def retire_unknown(self, as_of_ms: int) -> list[AlertChange]:
+        """End the alerts whose rule is no longer in the rules file."""
+        known: set[str] = set(self._by_name) | ({self._rules.churn.name} if self._rules.churn else set())
+        changes = []
+        for name, state in list(self._active.items()):
+            if state.last.rule not in known:
+                changes += self._keep(name, state, None, retire(state, as_of_ms))
+        return changes
+
+    def active_keys(self) -> set[str]:
+        """The dimension keys with a pending or firing alert; they are looked at as time goes on."""
+        return {f"{state.last.dimension}:{state.last.key}" for state in self._active.values()}
+
+    def firing(self) -> list[AlertChange]:
+        """The last change of every firing alert."""
+        return [state.last for state in self._active.values() if state.last.state == FIRING]
+
+    def rules_of(self, dimension: str) -> tuple[Rule, ...]:
+        """The rules over a dimension."""
+        return self._rules.for_dimension(dimension)
+
+    def _keep(
+        self, name: str, old: AlertState | None, new: AlertState | None, change: AlertChange | None
+    ) -> list[AlertChange]:
+        if new is None and old is not None:
+            del self._active[name]
+            self._drawer.delete(name)
+        elif new is not None and new is not old:
+            self._active[name] = new
+            self._drawer.put(name, new)
+        return [] if change is None else [change]
+
+
+def _name(rule: str, dimension: str, key: str) -> str:
+    return _SEPARATOR.join((rule, dimension, key))

@@ -1,0 +1,256 @@
+"""The life of an alert: inactive → pending → firing → resolved → inactive. Stands behind ``detection``.
+
+Pure and deterministic: the state, what is observed now and the time (event time, the snapshot's ``as_of``)
+give the next state and at most one change to tell. The state is the last change told, so that a worker
+that starts again can tell it again, under the same id, and fill an emptied Redis. ``message.py`` writes
+changes; ``as_of_ms`` must never go back for one alert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+from stream_app.alerts.churn import Assessment, ChurnRule
+from stream_app.alerts.detection import Observation
+from stream_app.alerts.rules import CHURN, SEVERITIES, Rule
+
+PENDING: Literal["pending"] = "pending"
+FIRING: Literal["firing"] = "firing"
+RESOLVED: Literal["resolved"] = "resolved"
+CUSTOMER = "customer"
+"""The dimension of a churn alert."""
+
+
+class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One change of an alert's state or severity, with the numbers it rests on. Times are milliseconds.
+
+    ``revision`` counts the changes of severity (of band, for churn) since the alert began to fire.
+    ``threshold`` is the level of ``severity``; ``resolve`` the level at which the alert lets go.
+    ``evidence`` is a value of ``detection.Evidence``. Of churn alerts ``value`` is the score and ``band`` its
+    band, which a resolved one may have none of.
+    New fields go to the end and have a default: older states must still decode.
+    """
+
+    fingerprint: str
+    rule: str
+    kind: str
+    state: Literal["pending", "firing", "resolved"]
+    severity: str
+    dimension: str
+    key: str
+    started_at_ms: int
+    as_of_ms: int
+    ended_at_ms: int | None = None
+    revision: int = 0
+    metric: str | None = None
+    direction: str = "above"
+    window: str | None = None
+    denominator_window: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    resolve: float | None = None
+    baseline: float | None = None
+    numerator: float | None = None
+    denominator: float | None = None
+    low: float | None = None
+    high: float | None = None
+    evidence: str | None = None
+    band: str | None = None
+    reasons: tuple[str, ...] = ()
+    opted_out: bool = False
+    runbook: str | None = None
+
+
+class AlertState(msgspec.Struct, frozen=True, array_like=True):
+    """A pending or firing alert; an inactive one has no state. Holds the last change that was told."""
+
+    last: AlertChange
+
+
+Step = tuple[AlertState | None, AlertChange | None]
+"""The next state (the same object where nothing changed) and the change to tell, if any."""
+
+
+def fingerprint(rule: str, dimension: str, key: str) -> str:
+    """What an alert is about, as 16 hex digits: never a number that changes."""
+    identity = f"{rule}\0{dimension}\0{key}"  # no rule's name and no dimension holds a NUL
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def advance(
+    rule: Rule, state: AlertState | None, observation: Observation, dimension: str, key: str, as_of_ms: int
+) -> Step:
+    """Take one alert one observation further.
+
+    A state that began at ``as_of_ms`` cannot end at the same ``as_of_ms``: late events can change the counts
+    without moving time, and an alert that ended and began again in one instant would repeat its id.
+    """
+    if state is None:
+        if observation.severity is None:
+            return None, None
+        first = PENDING if rule.wait_ms > 0 else FIRING
+        return _tell(_change(rule, observation, dimension, key, as_of_ms, first, observation.severity))
+    last = state.last
+    if last.state == PENDING:
+        return _from_pending(rule, state, observation, as_of_ms)
+    if observation.may_resolve:
+        if as_of_ms <= last.started_at_ms:
+            return state, None
+        return None, _again(rule, observation, last, as_of_ms, state=RESOLVED, ended_at_ms=as_of_ms)
+    severity = _severity_now(last.severity, observation)
+    if severity == last.severity:
+        return state, None
+    return _tell(_again(rule, observation, last, as_of_ms, severity=severity, revision=last.revision + 1))
+
+
+def due_ms(rule: Rule, state: AlertState | None) -> int | None:
+    """When a pending alert has waited long enough, so that it is looked at again even if no event comes;
+    None for any other."""
+    if state is None or state.last.state != PENDING:
+        return None
+    return state.last.started_at_ms + rule.wait_ms
+
+
+def retire(state: AlertState, as_of_ms: int) -> AlertChange | None:
+    """The end of an alert whose rule is no longer in the rules file; None where it had not fired."""
+    last = state.last
+    if last.state != FIRING:
+        return None
+    end = max(as_of_ms, last.started_at_ms)
+    return msgspec.structs.replace(last, state=RESOLVED, as_of_ms=end, ended_at_ms=end)
+
+
+def advance_churn(
+    rule: ChurnRule,
+    state: AlertState | None,
+    assessment: Assessment,
+    customer_id: str,
+    as_of_ms: int,
+    opted_out: bool,
+) -> Step:
+    """Take one customer's churn alert one assessment further.
+
+    It fires from the band ``alert_from`` on, tells once of each higher band, keeps the highest band it has
+    told of, and resolves below the score ``resolve``. An opt-out is a fact and no risk: it never fires, and
+    it ends a firing alert at once (also in the instant it began: no other alert can follow).
+    """
+    band = rule.band_of(assessment.score)
+    if state is None:
+        if opted_out or rule.rank(band) < rule.rank(rule.alert_from):
+            return None, None
+        return _tell(_churn_change(rule, assessment, customer_id, as_of_ms, band))
+    last = state.last
+    end = max(as_of_ms, last.started_at_ms)
+    if opted_out or (assessment.score < rule.resolve and as_of_ms > last.started_at_ms):
+        return None, msgspec.structs.replace(
+            last,
+            state=RESOLVED,
+            as_of_ms=end,
+            ended_at_ms=end,
+            value=assessment.score,
+            band=band,
+            reasons=assessment.reasons,
+            opted_out=opted_out,
+        )
+    if rule.rank(band) <= rule.rank(last.band):
+        return state, None
+    change = _churn_change(rule, assessment, customer_id, end, band)
+    return _tell(
+        msgspec.structs.replace(change, started_at_ms=last.started_at_ms, revision=last.revision + 1)
+    )
+
+
+def _tell(change: AlertChange) -> Step:
+    return AlertState(change), change
+
+
+def _from_pending(rule: Rule, state: AlertState, observation: Observation, as_of_ms: int) -> Step:
+    """A pending alert fires when its level was breached all the wait long; otherwise it ends untold."""
+    last = state.last
+    if observation.severity is None:
+        return (state if as_of_ms <= last.started_at_ms else None), None
+    if as_of_ms - last.started_at_ms < rule.wait_ms:
+        return state, None
+    return _tell(_change(rule, observation, last.dimension, last.key, as_of_ms, FIRING, observation.severity))
+
+
+def _severity_now(last: str, observation: Observation) -> str:
+    """A firing alert's severity: up with what is breached, down no further than what is held."""
+    ranks = [
+        SEVERITIES.index(observation.severity) if observation.severity else 0,
+        min(SEVERITIES.index(last), SEVERITIES.index(observation.held or last)),
+    ]
+    return SEVERITIES[max(ranks)]
+
+
+def _change(
+    rule: Rule,
+    observation: Observation,
+    dimension: str,
+    key: str,
+    as_of_ms: int,
+    state: Literal["pending", "firing", "resolved"],
+    severity: str,
+) -> AlertChange:
+    return AlertChange(
+        fingerprint=fingerprint(rule.name, dimension, key),
+        rule=rule.name,
+        kind=rule.kind,
+        state=state,
+        severity=severity,
+        dimension=str(dimension),
+        key=key,
+        started_at_ms=as_of_ms,
+        as_of_ms=as_of_ms,
+        metric=rule.metric,
+        direction=rule.direction,
+        window=rule.window,
+        denominator_window=rule.denominator_window,
+        threshold=rule.threshold(severity),
+        resolve=rule.resolve,
+        runbook=rule.runbook,
+        value=observation.value,
+        numerator=observation.numerator,
+        denominator=observation.denominator,
+        low=observation.low,
+        high=observation.high,
+        baseline=observation.baseline,
+        evidence=observation.evidence.value,
+    )
+
+
+def _again(
+    rule: Rule, observation: Observation, last: AlertChange, as_of_ms: int, **changed: Any
+) -> AlertChange:
+    """The next change of an alert that goes on under the same ``started_at``."""
+    severity = changed.get("severity", last.severity)
+    fresh = _change(rule, observation, last.dimension, last.key, as_of_ms, FIRING, severity)
+    return msgspec.structs.replace(
+        fresh, **{"started_at_ms": last.started_at_ms, "revision": last.revision, **changed}
+    )
+
+
+def _churn_change(
+    rule: ChurnRule, assessment: Assessment, customer_id: str, as_of_ms: int, band: str | None
+) -> AlertChange:
+    """A firing churn alert of a band that alerts."""
+    return AlertChange(
+        fingerprint=fingerprint(rule.name, CUSTOMER, customer_id),
+        rule=rule.name,
+        kind=CHURN,
+        state=FIRING,
+        severity=dict(rule.severities)[band or rule.alert_from],
+        dimension=CUSTOMER,
+        key=customer_id,
+        started_at_ms=as_of_ms,
+        as_of_ms=as_of_ms,
+        value=assessment.score,
+        threshold=dict(rule.bands)[band or rule.alert_from],
+        resolve=rule.resolve,
+        band=band,
+        reasons=assessment.reasons,
+        runbook=rule.runbook,
+    )

@@ -1,0 +1,207 @@
+"""The demo's live terminal screen: alerts first, then the campaigns, then carts, chats and tickets.
+
+Stands behind `demo_reading.py`, which knows the numbers; here they are only laid out. Where standard output is
+no terminal, `PlainOutput` says the same in lines.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from stream_app.commands.output import printable, result
+from stream_app.dev.demo_lines import (
+    Moment,
+    cart_words,
+    change_line,
+    chat_words,
+    counted,
+    hour_and_minute,
+    percent,
+    percent_and_interval,
+    status_line,
+    summary_of,
+    ticket_words,
+)
+from stream_app.dev.demo_reading import Numbers, Seen
+from stream_app.metrics.catalogue import TOTAL
+
+STATUS_SECONDS = 5.0
+ALERTS_SHOWN = 6
+RESOLVED_SHOWN = 4
+CAMPAIGNS_SHOWN = 9
+_COLOURS = {"critical": "bold red", "warning": "yellow"}
+
+
+class Output(Protocol):
+    """Where the demo shows what it sees; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def change(self, alert: dict[str, Any]) -> None:
+        """An alert's state has changed."""
+
+    def show(self, seen: Seen, moment: Moment) -> None:
+        """Show how things are now; called a few times a second."""
+
+
+class PlainOutput:
+    """One line per change of an alert, and a line on the state of things every few seconds."""
+
+    def __init__(self) -> None:
+        self._next_status = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def change(self, alert: dict[str, Any]) -> None:
+        """Print the change."""
+        result(change_line(alert))
+
+    def show(self, seen: Seen, moment: Moment) -> None:
+        """Print the state of things, if it is time."""
+        if moment.seconds >= self._next_status:
+            self._next_status = moment.seconds + STATUS_SECONDS
+            result(status_line(seen, moment))
+
+
+class Screen:
+    """The whole terminal, drawn anew a few times a second."""
+
+    def __init__(self, where: str, console: Console | None = None) -> None:
+        """``where`` says how to reach the two servers."""
+        self._where = where
+        self._console = console or Console()
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def change(self, alert: dict[str, Any]) -> None:
+        """Nothing to do: the change is in what ``show`` is given."""
+
+    def show(self, seen: Seen, moment: Moment) -> None:
+        """Draw."""
+        self._live.update(draw(seen, moment, self._where, self._console.height), refresh=True)
+
+
+def draw(seen: Seen, moment: Moment, where: str, height: int) -> RenderableType:
+    """Everything on one screen of so many lines; what is least urgent gives way."""
+    parts = [_header(seen, moment, where), _firing(seen), *_resolved(seen)]
+    if not seen.everything.as_of:
+        return Group(*parts, Text("\nwaiting for the worker's first numbers …", style="dim"))
+    room = height - 20 - min(len(seen.firing), ALERTS_SHOWN)
+    return Group(*parts, _campaigns(seen, max(3, min(CAMPAIGNS_SHOWN, room))), _shop(seen))
+
+
+def _header(seen: Seen, moment: Moment, where: str) -> Text:
+    shop = hour_and_minute(seen.everything.as_of)
+    return Text.assemble(
+        ("stream-app demo", "bold"),
+        f"   {moment.seconds:.0f} s   in the shop it is ",
+        (shop, "bold cyan"),
+        f"   {moment.sent:,} events, {moment.a_second:,.0f}/s\n",
+        (f"Simulated: {moment.now_in_shop}\n", "italic"),
+        (f"{where}   Ctrl-C ends\n", "dim"),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+
+
+def _firing(seen: Seen) -> Panel:
+    if not seen.firing:
+        return Panel(
+            Text("no alert is firing", style="green"),
+            title="alerts",
+            title_align="left",
+            border_style="green",
+        )
+    lines = Text(overflow="ellipsis", no_wrap=True)
+    for alert in seen.firing[:ALERTS_SHOWN]:
+        colour = _COLOURS.get(str(alert.get("severity")), "bold")
+        lines.append(f"{hour_and_minute(alert.get('started_at'))} ", style="dim")
+        lines.append(f"{printable(str(alert.get('kind'))):<11} ", style=colour)
+        lines.append(summary_of(alert) + "\n")
+    more = len(seen.firing) - ALERTS_SHOWN
+    if more > 0:
+        lines.append(f"… and {more} more\n", style="dim")
+    lines.rstrip()
+    return Panel(lines, title=f"{len(seen.firing)} firing", title_align="left", border_style="red")
+
+
+def _resolved(seen: Seen) -> list[Text]:
+    resolved = [alert for alert in seen.changes if alert.get("state") == "resolved"]
+    lines = []
+    for alert in resolved[-RESOLVED_SHOWN:]:
+        line = Text(overflow="ellipsis", no_wrap=True)
+        line.append(f"  {hour_and_minute(alert.get('ended_at'))} ", style="dim")
+        line.append(f"{printable(str(alert.get('kind'))):<11} ", style="green")
+        line.append(summary_of(alert), style="dim")
+        lines.append(line)
+    return lines
+
+
+def _campaigns(seen: Seen, most: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold", expand=False)
+    table.add_column("campaign", no_wrap=True, max_width=24)
+    for title in ("delivered", "opened", "CTR", "CTOR", "opted out (95 %)", "adj. CTR"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, numbers in list(seen.campaigns.items())[-most:]:
+        table.add_row(printable(name, 24), *_campaign_cells(numbers), style=_row_style(seen, name))
+    return table
+
+
+def _campaign_cells(numbers: Numbers) -> tuple[str, ...]:
+    return (
+        f"{numbers.count(TOTAL, 'deliveries'):,.0f}",
+        percent(numbers.rate(TOTAL, "open_rate")),
+        percent(numbers.rate(TOTAL, "ctr"), 2),
+        percent(numbers.rate(TOTAL, "ctor")),
+        percent_and_interval(numbers.rate(TOTAL, "optout_rate")),
+        percent(numbers.rate(TOTAL, "ctr_adjusted"), 2),
+    )
+
+
+def _row_style(seen: Seen, campaign: str) -> str:
+    firing = [
+        alert
+        for alert in seen.firing
+        if alert.get("dimension") == "campaign" and alert.get("key") == campaign
+    ]
+    return _COLOURS.get(str(firing[0].get("severity")), "") if firing else ""
+
+
+def _shop(seen: Seen) -> Table:
+    numbers = seen.everything
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_row("carts, 1h", cart_words(numbers, "1h"))
+    table.add_row("chats, 1h", chat_words(numbers, "1h"))
+    table.add_row("tickets, 24h", ticket_words(numbers, "24h"))
+    risks = ", ".join(f"{printable(risk.customer_id)} {risk.score:.2f}" for risk in seen.risks)
+    table.add_row("may leave", risks or "nobody")
+    table.add_row("dead letters", counted(seen.dead_letters))
+    return table

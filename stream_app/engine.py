@@ -1,0 +1,218 @@
+"""The engine: drives shards and mergers, and orders what must happen in which order.
+
+Stands between Faust and the pure state. Records and partials come in through ``ingest`` and ``merge``;
+a loop (``run``) moves time on and flushes. A flush goes: dead letters, then the journal epoch, each
+confirmed by the broker; only then partials, snapshots and alerts; only then may offsets be committed. What
+an epoch was about to send when a crash came is sent again from the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream_app.alerts.lifecycle import CUSTOMER
+from stream_app.alerts.rules import Rules
+from stream_app.clock import now_ms
+from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.metrics.partials import decode_partial, merger_of
+from stream_app.metrics.snapshots import Snapshot
+from stream_app.settings import Settings
+from stream_app.sinks.publisher import Publisher, partition_of_key
+from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
+from stream_app.state.journal import Journal
+from stream_app.state.shard import Record
+from stream_app.stations import MergeStation, ShardStation
+
+logger = logging.getLogger(__name__)
+
+EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicPartition, int]]]
+"""Asks the broker for the end of partitions, given offsets known to exist in them."""
+
+RECORDS_AT_ONCE = 1_000
+MOST_UNFLUSHED = 100_000
+TICK_SECONDS = 0.25
+_PAUSE_SECONDS = 1.0
+
+
+class Engine:
+    """All shards and mergers of one worker."""
+
+    def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str]) -> None:
+        self.settings = settings
+        self.rules = rules
+        self.publisher = Publisher(settings)
+        self.view = RedisView(settings, self._everything, self._owns)
+        self.shards: dict[int, ShardStation] = {}
+        self.mergers: dict[int, MergeStation] = {}
+        self.committable: dict[TopicPartition, int] = {}
+        self._shard_changelog, self._merge_changelog = changelogs
+        self._ends_from: EndsFrom | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
+        self._flushed = asyncio.Event()
+
+    async def start(self, ends_from: EndsFrom) -> None:
+        """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics."""
+        self._ends_from = ends_from
+        await self.publisher.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self.publisher.stop()
+
+    async def open_shards(self, journals: Mapping[int, Journal]) -> None:
+        """Take over the shards of these partitions, whose journals have been read."""
+        self.shards = {}
+        for number, journal in journals.items():
+            station = ShardStation(number, journal, self.settings, self.rules, self.publisher, self.view)
+            await station.claim(self._shard_changelog)
+            self.shards[number] = station
+        if self.shards:
+            await self._look_at_ends()
+        self.view.refill_soon()
+        logger.info("serving shards %s", sorted(self.shards))
+
+    async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
+        """Take over the mergers of these partitions, whose journals have been read."""
+        self.mergers = {}
+        for number, journal in journals.items():
+            station = MergeStation(number, journal, self.settings, self.rules, self.publisher, self.view)
+            await station.claim(self._merge_changelog)
+            self.mergers[number] = station
+        self.view.refill_soon()
+
+    async def close(self) -> None:
+        """Flush for the last time and let go of all partitions; their next owner recovers them."""
+        await self.flush()
+        self.shards, self.mergers = {}, {}
+
+    async def ingest(self, topic: str, partition: int, records: Sequence[Any]) -> None:
+        """Apply a batch of an input topic (named without the prefix)."""
+        station = self.shards.get(partition)
+        if station is None or not records:
+            return
+        watermark = station.shard.watermark
+        watermark.arrived(topic, records[-1].offset + 1, now_ms())
+        if watermark.relies_on_idleness(now_ms()):
+            await self._look_at_ends()
+        for start in range(0, len(records), RECORDS_AT_ONCE):
+            if self.shards.get(partition) is not station:
+                return  # the partition went elsewhere while we waited
+            chunk = records[start : start + RECORDS_AT_ONCE]
+            station.shard.process(
+                topic, [Record(r.offset, r.key, r.value, r.headers) for r in chunk], now_ms()
+            )
+            await self._breathe(station.shard.unflushed)
+
+    async def merge(self, partition: int, records: Sequence[Any]) -> None:
+        """Apply a batch of partials."""
+        station = self.mergers.get(partition)
+        if station is None:
+            return
+        partials = [(record.offset, decode_partial(record.value)) for record in records]
+        station.merger.process(partials)
+        await self._breathe(station.merger.unflushed)
+
+    async def run(self) -> None:
+        """Move time on and flush, until cancelled. An error here ends the worker."""
+        interval = self.settings.flush_interval / 1000
+        loop = asyncio.get_running_loop()
+        next_tick = 0.0
+        while True:
+            if loop.time() >= next_tick:
+                next_tick = loop.time() + TICK_SECONDS
+                await self._tick()
+            await self.flush()
+            await asyncio.sleep(interval)
+
+    async def flush(self) -> None:
+        """Journal and publish what has changed, in all shards and mergers."""
+        shards, mergers = list(self.shards.values()), list(self.mergers.values())
+        await asyncio.gather(*(station.flush() for station in shards))
+        await asyncio.gather(*(station.flush() for station in mergers))
+        for shard in shards:
+            for topic in INPUT_TOPICS:
+                self.committable[self._place(topic, shard.number)] = shard.applied(topic)
+        for merger in mergers:
+            self.committable[self._place(PARTIALS, merger.number)] = merger.applied
+        self._flushed.set()
+
+    def _place(self, topic: str, number: int) -> TopicPartition:
+        place: TopicPartition = TopicPartition(self.settings.topic(topic), number)
+        return place
+
+    async def _breathe(self, unflushed: int) -> None:
+        """Let others run; where the broker is slow to confirm, wait for the next flush."""
+        await asyncio.sleep(0)
+        if unflushed > MOST_UNFLUSHED:
+            self._flushed.clear()
+            await self._flushed.wait()
+
+    async def _tick(self) -> None:
+        if any(station.shard.watermark.relies_on_idleness(now_ms()) for station in self.shards.values()):
+            await self._look_at_ends()
+        for station in self.shards.values():
+            station.shard.tick(now_ms())
+
+    async def _look_at_ends(self) -> None:
+        """Look at the ends of all topics, at this time or later; those who ask meanwhile share one look."""
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look_after(self._looking))
+        await asyncio.shield(self._next_look)
+
+    async def _look_after(self, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        self._looking, self._next_look = self._next_look, None
+        await self._look()
+
+    async def _look(self) -> None:
+        clock_ms = now_ms()
+        stations = dict(self.shards)
+        offsets = {
+            self._place(topic, number): progress.next_offset
+            for number, station in stations.items()
+            for topic, progress in station.shard.watermark.partitions.items()
+        }
+        ends = await self._ends_of(offsets)
+        for number, station in stations.items():
+            of_shard = {topic: ends.get(self._place(topic, number)) for topic in INPUT_TOPICS}
+            known = {topic: end for topic, end in of_shard.items() if end is not None}
+            station.shard.watermark.confirm(known, clock_ms)
+
+    async def _ends_of(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Ask until the broker has answered for every partition."""
+        if self._ends_from is None:
+            raise RuntimeError("the engine was not started")
+        while True:
+            try:
+                ends = await self._ends_from(offsets)
+                if offsets.keys() <= ends.keys():
+                    return ends
+                problem: object = f"no answer for {sorted(offsets.keys() - ends.keys())}"
+            except (KafkaError, OSError) as error:
+                problem = error
+            logger.warning("cannot see the ends of the topics (%s); time waits", problem)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
+        for merger in list(self.mergers.values()):
+            for item in merger.everything():
+                yield item
+                await asyncio.sleep(0)
+        for shard in list(self.shards.values()):
+            for risk in shard.everything():
+                yield risk
+                await asyncio.sleep(0)
+
+    def _owns(self, dimension: str, key: str) -> bool:
+        """Whether this worker is responsible for a dimension key, or for a customer."""
+        if dimension == CUSTOMER:
+            return partition_of_key(key.encode(), self.settings.partitions) in self.shards
+        return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers

@@ -1,0 +1,1 @@
+"""From Kafka batches to checked events: topics, event types, decoding, duplicates, watermarks."""

@@ -1,0 +1,187 @@
+"""Batches: a Faust consumer that hands over what was fetched as one message per partition.
+
+One of the three modules that know Faust, at the start of the flow. Faust hands records over one at a
+time; here one message stands for all records of a partition in a fetch. Changelogs keep Faust's way.
+Commits are ours as well: Faust walks every offset of a batch, and what may be committed is decided by the
+journal, not by acknowledgements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.protocol.fetch import FetchRequest
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+_ONE_BYTE = 1
+_FETCH_WAITS_MS = (5, 50, 500)
+
+
+class Batch(NamedTuple):
+    """The records of one partition that one fetch brought, in order of offsets."""
+
+    topic: str
+    partition: int
+    records: list[ConsumerRecord]
+
+
+class BatchSchema(faust.Schema):
+    """Hands a batch to the agents as it is; decoding is the shard's business."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:
+        """A batch has no key of its own."""
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """The batch itself."""
+        return message.value
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer in a thread of its own, with our fetch wait and honest end offsets."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes it at 1,500 ms, which is how long the embedded broker lets new data wait.
+        consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
+        return consumer
+
+    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """The end of each partition, for Faust's recovery.
+
+        The embedded broker's ListOffsets names the start of the last batch, so the end it gives is only
+        where a fetch then asks for the high watermark.
+        """
+        consumer = self._ensure_consumer()
+        listed = await consumer.end_offsets(list(partitions))
+        ends = await high_watermarks(consumer, listed)
+        return {tp: max(listed[tp], ends.get(tp, 0)) for tp in listed}
+
+    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
+        """The end of each partition, asked for by a fetch from an offset that is known to exist."""
+        ends: Mapping[TP, int] = await self.call_thread(high_watermarks, self._ensure_consumer(), offsets)
+        return ends
+
+
+class BatchConsumer(driver.Consumer):
+    """Yields batches; commits what ``committable`` says."""
+
+    _thread: BatchConsumerThread
+
+    def __post_init__(self) -> None:
+        """Start with nothing to commit; called by Faust's service."""
+        self.committable: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
+        """The end offset of each partition, from offsets known to exist."""
+        return await self._thread.ends_from(offsets)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Fetch, and yield one message per partition; changelog records one by one."""
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if self.should_stop or not records:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for tp, batch in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break
+            if tp not in (active or ()) and tp not in self._buffered_partitions:
+                continue
+            if self._is_changelog_tp(tp):
+                for record in batch:
+                    yield tp, self._to_message(tp, record)
+            elif batch:
+                yield tp, self._to_batch(tp, batch, generation)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Nothing is committed for a partition that went elsewhere."""
+        await super().on_partitions_revoked(revoked)
+        for tp in revoked:
+            self.committable.pop(tp, None)
+
+    def _to_batch(self, tp: TP, batch: list[ConsumerRecord], generation: int) -> ConsumerMessage:
+        last = batch[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,
+            None,
+            cast(Any, Batch(tp.topic, tp.partition, batch)),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self.committable if topics is None or tp in topics or tp.topic in topics)
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        held = self._committed_offset
+        return {tp: self.committable[tp] for tp in tps if self.committable[tp] > (held[tp] or 0)}
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps do not matter: what may be committed does not rest on acknowledgements."""
+
+
+class BatchTransport(driver.Transport):
+    """Faust's Kafka transport with the batch consumer."""
+
+    Consumer = BatchConsumer
+
+
+async def high_watermarks(consumer: AIOKafkaConsumer, offsets: Mapping[TP, int]) -> dict[TP, int]:
+    """The end of each partition: the high watermark that a fetch from its offset reports.
+
+    Kafka answers at once. The embedded broker answers when the wait is over, and not for every partition
+    if it is too short for it, so the wait grows until all have answered.
+    """
+    ends: dict[TP, int] = {}
+    for wait_ms in _FETCH_WAITS_MS:
+        ends |= await _fetch_ends(consumer, {tp: o for tp, o in offsets.items() if tp not in ends}, wait_ms)
+        if len(ends) == len(offsets):
+            break
+    return ends
+
+
+async def _fetch_ends(consumer: AIOKafkaConsumer, offsets: Mapping[TP, int], wait_ms: int) -> dict[TP, int]:
+    """One fetch to every leader, over the connection for group coordination: on the other one it would
+    queue behind a fetch that waits for data."""
+    client = consumer._client
+    by_leader: dict[int, dict[str, list[tuple[int, int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for tp, offset in offsets.items():
+        leader = client.cluster.leader_for_partition(TopicPartition(tp.topic, tp.partition))
+        if leader is not None and leader >= 0:
+            by_leader[leader][tp.topic].append((tp.partition, offset, _ONE_BYTE))
+    requests = [
+        client.send(
+            leader,
+            FetchRequest(wait_ms, 0, _ONE_BYTE, 0, list(topics.items()), rack_id=""),
+            group=ConnectionGroup.COORDINATION,
+        )
+        for leader, topics in by_leader.items()
+    ]
+    ends: dict[TP, int] = {}
+    for response in await asyncio.gather(*requests):
+        for topic, partitions in response.topics:
+            for partition, error_code, high_watermark, *_ in partitions:
+                if error_code == 0:
+                    ends[TP(topic, partition)] = high_watermark
+    return ends

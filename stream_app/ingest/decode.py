@@ -1,0 +1,150 @@
+"""From a record's bytes to a checked event, or to the reason why not.
+
+Stands between the Kafka batches and the shard. Accepts the plain form (one JSON object) and
+CloudEvents 1.0, structured or in Kafka's binary mode. Nothing that a record holds can raise
+anything but ``Rejected``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from stream_app.ingest.events import EVENT_TYPES, AnyEvent, Event, event_type_of
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Reason(StrEnum):
+    """Why a record is in the dead letters."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_EVENT = "invalid_event"
+    UNKNOWN_TYPE = "unknown_type"
+    KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
+    LATE = "late"
+    FUTURE = "future"
+
+
+class Rejected(Exception):
+    """A record that is not counted: the reason, and the detail for a person."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class _Envelope(msgspec.Struct):
+    """A structured CloudEvent; ``data`` is read later."""
+
+    id: Any
+    type: Any
+    specversion: str
+    time: Any = None
+    subject: Any = None
+    data: Any = None
+
+
+_EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_FIELDS_OF_CLOUD_EVENTS = {
+    "id": "event_id",
+    "type": "event_type",
+    "time": "event_time",
+    "subject": "customer_id",
+}
+
+
+def decode(topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Event:
+    """Decode and check one record of an input topic (named without the prefix).
+
+    Raises:
+        Rejected: the record is no valid event of this topic, or its key is not its customer.
+    """
+    try:
+        if headers and any(name == "ce_specversion" for name, _ in headers):
+            event = _decode_binary_cloud_event(value or b"{}", headers)
+        elif not value:
+            raise Rejected(Reason.INVALID_JSON, "the record is empty; expected one JSON object")
+        elif b'"specversion"' in value:
+            event = _decode_perhaps_structured(value)
+        else:
+            event = _EVENT.decode(value)
+    except msgspec.ValidationError as problem:
+        raise _refusal(topic, str(problem)) from None
+    except msgspec.DecodeError as problem:
+        raise Rejected(Reason.INVALID_JSON, str(problem)) from None
+    except UnicodeDecodeError as problem:
+        raise Rejected(Reason.INVALID_JSON, f"not UTF-8 text ({problem.reason})") from None
+    except RecursionError:
+        raise Rejected(Reason.INVALID_JSON, "nested too deeply") from None
+    if event.topic != topic:
+        raise _misplaced(type(event), topic)
+    if event.time_ms() < 0:
+        raise Rejected(Reason.INVALID_EVENT, "event_time is before 1970")
+    _check_key(key, event.customer_id)
+    return event
+
+
+def _decode_binary_cloud_event(value: bytes, headers: Headers) -> Event:
+    attributes = {
+        name[3:]: (content or b"").decode("utf-8") for name, content in headers if name.startswith("ce_")
+    }
+    return _from_cloud_event(attributes, _OBJECT.decode(value))
+
+
+def _decode_perhaps_structured(value: bytes) -> Event:
+    fields = _OBJECT.decode(value)
+    if "event_type" in fields or "type" not in fields:  # a plain event that happens to bear the word
+        return _EVENT.decode(value)
+    envelope = _ENVELOPE.decode(value)
+    data = envelope.data if envelope.data is not None else {}
+    if not isinstance(data, dict):
+        raise msgspec.ValidationError("Expected `object` - at `$.data`")
+    return _from_cloud_event(msgspec.structs.asdict(envelope), data)
+
+
+def _from_cloud_event(attributes: dict[str, Any], data: dict[str, Any]) -> Event:
+    if not str(attributes.get("specversion", "")).startswith("1."):
+        raise msgspec.ValidationError(f"CloudEvents {attributes.get('specversion')!r} is not 1.0")
+    fields = dict(data)
+    for attribute, field in _FIELDS_OF_CLOUD_EVENTS.items():
+        if attributes.get(attribute) is not None:
+            fields[field] = attributes[attribute]
+    return msgspec.convert(fields, type=AnyEvent)  # type: ignore[no-any-return]
+
+
+def _refusal(topic: str, message: str) -> Rejected:
+    """``$.event_type`` is where msgspec says that the tag is none of the union's."""
+    if message.startswith("Invalid value") and message.endswith("`$.event_type`"):
+        name = message.removeprefix("Invalid value ").split(" - at")[0].strip("'\"")
+        return Rejected(
+            Reason.UNKNOWN_TYPE, f"{name[:100]!r} is no event type; {topic} carries {_carried(topic)}"
+        )
+    return Rejected(Reason.INVALID_EVENT, message[:500])
+
+
+def _misplaced(event_class: type[Event], topic: str) -> Rejected:
+    name = event_type_of(event_class)
+    detail = f"{name} belongs on {event_class.topic}; {topic} carries {_carried(topic)}"
+    return Rejected(Reason.UNKNOWN_TYPE, detail)
+
+
+def _carried(topic: str) -> str:
+    return ", ".join(name for name, event_class in EVENT_TYPES.items() if event_class.topic == topic)
+
+
+def _check_key(key: bytes | None, customer_id: str) -> None:
+    if key == customer_id.encode("utf-8"):
+        return
+    shown = "missing" if key is None else repr(key[:100].decode("utf-8", "replace"))
+    raise Rejected(
+        Reason.KEY_MISMATCH,
+        f"the record key is {shown}, but customer_id is {customer_id!r}; they must be equal",
+    )

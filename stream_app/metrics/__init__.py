@@ -1,0 +1,1 @@
+"""What is computed and shown: the catalogue, the merging of shards, windows and snapshots."""

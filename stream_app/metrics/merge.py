@@ -1,0 +1,226 @@
+"""The merger: adds up the shards' absolute numbers of its dimension keys. Pure.
+
+Stands between the partials and the sinks. A merger is one partition of the partials topic. For each key
+it keeps what each shard said last, and the sum of that in windows; alert rules are held against the sums.
+A partial of an older epoch or of a stale owner is ignored. The clock is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+import msgspec
+
+from stream_app.alerts.desk import AlertDesk
+from stream_app.alerts.lifecycle import AlertChange
+from stream_app.alerts.rules import Rules
+from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
+from stream_app.metrics.cells import Cell, numbers
+from stream_app.metrics.partials import KeyPartial, Partial
+from stream_app.metrics.snapshots import Snapshot, split_key, take_snapshot
+from stream_app.metrics.windows import MergedKey, difference
+from stream_app.settings import Settings
+from stream_app.state.shelf import Drawer, Shelf
+from stream_app.state.tallies import KeyTally
+
+TALLY_KIND, CELL_KIND, SHARD_KIND = "m:", "q:", "s:"
+_SEPARATOR = "\0"
+
+
+class ShardMark(msgspec.Struct, array_like=True):
+    """How far a shard's word has been heard."""
+
+    generation: int = 0
+    epoch: int = 0
+    watermark_ms: int = 0
+
+
+class MergeHeader(msgspec.Struct, array_like=True):
+    """Up to where the partials have been applied, and which keys owe a snapshot: after a crash, those
+    that this epoch was about to send as well."""
+
+    next_offset: int = 0
+    due: list[str] = []
+
+
+class MergeFlush(NamedTuple):
+    """What a flush takes out of a merger."""
+
+    header: MergeHeader
+    snapshots: list[Snapshot]
+    changes: list[AlertChange]
+
+
+class Merger:
+    """The merged state of one partition of the partials topic."""
+
+    def __init__(self, shelf: Shelf, header: bytes | None, rules: Rules, settings: Settings) -> None:
+        held = msgspec.msgpack.decode(header, type=MergeHeader) if header else MergeHeader()
+        self.next_offset = held.next_offset
+        self._settings = settings
+        self._tallies = Drawer(shelf, TALLY_KIND, KeyTally)
+        self._cells = Drawer(shelf, CELL_KIND, Cell)
+        self._shards = Drawer(shelf, SHARD_KIND, ShardMark)
+        self._marks = dict(self._shards.items())
+        self._keys: dict[str, MergedKey] = {}
+        self._empties: list[tuple[int, str]] = []
+        self._waiting_to_empty: set[str] = set()
+        self._restore()
+        self.desk = AlertDesk(shelf, rules)
+        self._judged: dict[str, int] = {}
+        self._changed: set[str] = set()
+        self._due: dict[str, None] = dict.fromkeys(name for name in held.due if name in self._keys)
+        self._sent_at: dict[str, int] = {}
+        self._dirty = False
+        self.unflushed = 0
+
+    @property
+    def watermark_ms(self) -> int:
+        """The watermark of the slowest shard that has spoken."""
+        return min((mark.watermark_ms for mark in self._marks.values()), default=0)
+
+    def process(self, partials: Sequence[tuple[int, Partial]]) -> None:
+        """Apply partials with their offsets, in order; those applied before are skipped."""
+        for offset, word in partials:
+            if offset < self.next_offset:
+                continue
+            self.next_offset = offset + 1
+            self._dirty = True
+            self.unflushed += 1
+            mark = self._marks.get(str(word.shard), ShardMark())
+            if (word.generation, word.epoch) < (mark.generation, mark.epoch):
+                continue
+            watermark_ms = max(mark.watermark_ms, word.watermark_ms)
+            self._marks[str(word.shard)] = heard = ShardMark(word.generation, word.epoch, watermark_ms)
+            self._shards.put(str(word.shard), heard)
+            for key in word.keys:
+                self._apply(word.shard, key)
+
+    def flush(self, clock_ms: int) -> MergeFlush | None:
+        """Judge what changed and take out snapshots that are due; None if there is nothing to tell."""
+        changes = self._judge()
+        self._empty_windows()
+        names = [name for name in self._due if self._may_send(name, clock_ms)]
+        if not (self._dirty or changes or names):
+            return None
+        snapshots = []
+        for name in names:
+            del self._due[name]
+            self._sent_at[name] = clock_ms
+            snapshots.append(take_snapshot(name, self._keys[name], self.watermark_ms))
+        self._dirty = False
+        self.unflushed = 0
+        header = MergeHeader(self.next_offset, [*names, *self._due])
+        return MergeFlush(header, snapshots, changes)
+
+    def all_snapshots(self) -> Iterable[Snapshot]:
+        """Every key as it is now, for a view that has to be filled again."""
+        for name, merged in self._keys.items():
+            yield take_snapshot(name, merged, self.watermark_ms)
+
+    def expired(self, key: str, value: bytes) -> bool:
+        """Whether an object at rest may be forgotten; see the retention setting."""
+        kind, name = key[:2], key[2:]
+        if kind == CELL_KIND:
+            full_key, _, pane = _split_cell_name(name)
+            merged = self._keys.get(full_key)
+            return merged is None or not merged.covers(pane)
+        if kind == TALLY_KIND:
+            full_key = name.rpartition(_SEPARATOR)[0]
+            merged = self._keys.get(full_key)
+            if merged is not None and merged.newest_ms >= self.watermark_ms - self._settings.retention:
+                return False
+            self._forget(full_key)
+            return True
+        return False
+
+    def _forget(self, full_key: str) -> None:
+        self._keys.pop(full_key, None)
+        self._due.pop(full_key, None)
+        self._sent_at.pop(full_key, None)
+        self._judged.pop(full_key, None)
+        for shard in self._marks:
+            self._tallies.delete(f"{full_key}{_SEPARATOR}{shard}")
+
+    def _apply(self, shard: int, word: KeyPartial) -> None:
+        name = f"{word.key}{_SEPARATOR}{shard}"
+        merged = self._keys.get(word.key)
+        if merged is None:
+            merged = self._keys[word.key] = MergedKey()
+        merged.reach(word.newest_ms)
+        held = self._tallies.get(name)
+        merged.change_total(difference(word.total, held.total if held else {}))
+        self._tallies.put(name, KeyTally(word.newest_ms, word.total))
+        for pane, cell in word.panes.items():
+            cell_name = f"{name}{_SEPARATOR}{pane}"
+            merged.change_pane(pane, difference(cell, self._cells.get(cell_name) or {}))
+            self._cells.put(cell_name, cell)
+        self._changed.add(word.key)
+        self._due[word.key] = None
+        self._await_emptiness(word.key, merged)
+
+    def _judge(self) -> list[AlertChange]:
+        """Judge the keys that changed, and as time goes on those with a pending or firing alert."""
+        changes: list[AlertChange] = []
+        now_edge = self.watermark_ms // PANE_MS
+        for name in self._changed | self.desk.active_keys():
+            merged = self._keys.get(name)
+            if merged is None:
+                continue
+            dimension, key = split_key(name)
+            edge = max(merged.as_of_ms // PANE_MS, now_edge)
+            if name not in self._changed and self._judged.get(name) == edge:
+                continue
+            self._judged[name] = edge
+            counts = partial(_counts_at, merged, edge)
+            changes += self.desk.judge(dimension, key, counts, edge * PANE_MS)
+        self._changed.clear()
+        return changes
+
+    def _empty_windows(self) -> None:
+        """When time has emptied a key's longest window, its empty windows are told once."""
+        empties, watermark_ms = self._empties, self.watermark_ms
+        while empties and empties[0][0] <= watermark_ms:
+            _, name = heappop(empties)
+            self._waiting_to_empty.discard(name)
+            merged = self._keys.get(name)
+            if merged is None or merged.is_empty():
+                continue
+            end_ms = merged.as_of_ms + LONGEST_WINDOW_MS
+            if end_ms <= watermark_ms:
+                merged.advance(end_ms // PANE_MS)
+                self._due[name] = None
+            else:
+                self._await_emptiness(name, merged)
+
+    def _await_emptiness(self, name: str, merged: MergedKey) -> None:
+        if name not in self._waiting_to_empty:
+            self._waiting_to_empty.add(name)
+            heappush(self._empties, (merged.as_of_ms + LONGEST_WINDOW_MS, name))
+
+    def _may_send(self, name: str, clock_ms: int) -> bool:
+        return clock_ms - self._sent_at.get(name, 0) >= self._settings.snapshot_interval
+
+    def _restore(self) -> None:
+        for name, tally in self._tallies.items():
+            merged = self._keys.setdefault(name.rpartition(_SEPARATOR)[0], MergedKey())
+            merged.reach(tally.newest_ms)
+            merged.change_total(tally.total)
+        for name, cell in self._cells.items():
+            full_key, _, pane = _split_cell_name(name)
+            if full_key in self._keys:
+                self._keys[full_key].change_pane(pane, cell)
+        for full_key, merged in self._keys.items():
+            self._await_emptiness(full_key, merged)
+
+
+def _split_cell_name(name: str) -> tuple[str, int, int]:
+    full_key, shard, pane = name.rsplit(_SEPARATOR, 2)
+    return full_key, int(shard), int(pane)
+
+
+def _counts_at(merged: MergedKey, edge: int, window: str) -> dict[str, float]:
+    return numbers(merged.window_at(window, edge))

@@ -1,0 +1,70 @@
+"""Partials: what a shard tells the mergers, and how it is packed.
+
+Stands between the shard and the merger. A partial holds *absolute* numbers, so that a repeat overwrites
+and never adds; generation and epoch tell a repeat or a stale owner's word from the newest. All that a
+flush changed for one merger travels in one record (several if it is large); the watermark goes to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+import msgspec
+
+from stream_app.metrics.cells import Cell
+
+MAX_PARTIAL_KEYS = 2_000
+MAX_PARTIAL_CELLS = 20_000
+
+
+class KeyPartial(msgspec.Struct, array_like=True):
+    """One key's numbers in one shard: the newest event time, the total, and the panes that changed."""
+
+    key: str
+    newest_ms: int
+    total: Cell
+    panes: dict[int, Cell]
+
+
+class Partial(msgspec.Struct, array_like=True):
+    """One shard's word to one merger."""
+
+    shard: int
+    generation: int
+    epoch: int
+    watermark_ms: int
+    keys: list[KeyPartial]
+
+
+encode_partial = msgspec.msgpack.Encoder().encode
+decode_partial = msgspec.msgpack.Decoder(Partial).decode
+
+
+def merger_of(key: str, partitions: int) -> int:
+    """The partition of the merger that is responsible for a dimension key."""
+    return crc32(key.encode("utf-8")) % partitions
+
+
+def pack(
+    shard: int, generation: int, epoch: int, watermark_ms: int, keys: Iterable[KeyPartial], partitions: int
+) -> list[tuple[int, bytes]]:
+    """Records of a flush, each with the partition it goes to; every merger gets at least one."""
+    waiting: dict[int, list[KeyPartial]] = {partition: [] for partition in range(partitions)}
+    cells = dict.fromkeys(waiting, 0)
+    records = []
+
+    def send(partition: int) -> None:
+        partial = Partial(shard, generation, epoch, watermark_ms, waiting[partition])
+        records.append((partition, encode_partial(partial)))
+        waiting[partition], cells[partition] = [], 0
+
+    for key in keys:
+        partition = merger_of(key.key, partitions)
+        waiting[partition].append(key)
+        cells[partition] += 1 + len(key.panes)
+        if len(waiting[partition]) >= MAX_PARTIAL_KEYS or cells[partition] >= MAX_PARTIAL_CELLS:
+            send(partition)
+    for partition in range(partitions):
+        send(partition)
+    return records

@@ -1,0 +1,185 @@
+"""Settings: what a user may choose, where it comes from, and clear errors when it is wrong.
+
+Read once at the start of every program, before the flow. Values come from ``STREAM_APP_*``
+variables or a TOML file (a variable wins); unknown names and wrong values are named together
+with the mend. Durations read ``500ms``, ``90s``, ``10m``, ``24h``, ``30d`` and are kept in milliseconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+
+ENV_PREFIX = "STREAM_APP_"
+_UNITS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it, its value and the mend, one line each."""
+
+
+def parse_duration(text: Any) -> int:
+    """Milliseconds of a duration such as ``500ms``, ``90s``, ``10m``, ``24h`` or ``30d``."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", str(text))
+    if match is None:
+        raise ValueError("write a number and a unit, such as 500ms, 90s, 10m, 24h or 30d")
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Durations are milliseconds."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka's bootstrap servers, host:port,…")
+    redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis, as a URL")
+    prefix: str = Field("engagement.", description="what all topic names and Redis keys start with")
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of every input topic: the shards")
+    replication: int = Field(1, ge=1, le=16, description="replicas of topics that `topics create` makes")
+    allowed_lateness: Duration = Field(
+        10 * MINUTE_MS, ge=0, description="how far an event may lie behind its shard's newest"
+    )
+    idle_timeout: Duration = Field(
+        30 * SECOND_MS, ge=1, description="how long a silent partition is waited for"
+    )
+    cart_timeout: Duration = Field(HOUR_MS, ge=1, description="silence after which a cart is abandoned")
+    chat_timeout: Duration = Field(2 * MINUTE_MS, ge=1, description="wait after which a chat is missed")
+    retention: Duration = Field(30 * DAY_MS, ge=DAY_MS, description="what is silent for longer is forgotten")
+    duplicate_window: Duration = Field(
+        HOUR_MS, ge=0, description="how long, in event time, an event's id is remembered at least"
+    )
+    rules: Path | None = Field(None, description="the alert rules file; the shipped rules if unset")
+    data_dir: Path = Field(Path("var"), description="a worker's local files")
+    store: Literal["memory", "rocksdb"] = Field("memory", description="where a worker keeps its state")
+    flush_interval: Duration = Field(200, ge=10, description="how often changes are journaled and published")
+    snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
+    fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
+    session_timeout: Duration = Field(
+        10 * SECOND_MS, ge=1000, description="after this silence a worker's partitions move to another"
+    )
+    max_event_bytes: int = Field(262_144, ge=1024, description="a larger record goes to the dead letters")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_password: SecretStr | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_plain_username: str | None = None
+    kafka_sasl_plain_password: SecretStr | None = None
+    redis_ssl_ca_certs: Path | None = None
+    redis_ssl_certfile: Path | None = None
+    redis_ssl_keyfile: Path | None = None
+
+    @field_validator("kafka")
+    @classmethod
+    def _servers(cls, text: str) -> str:
+        for server in text.split(","):
+            host, colon, port = server.strip().rpartition(":")
+            if not (colon and host and port.isdigit() and 0 < int(port) < 65_536):
+                raise ValueError("write host:port, several with a comma between, such as 127.0.0.1:9092")
+        return ",".join(server.strip() for server in text.split(","))
+
+    @field_validator("redis")
+    @classmethod
+    def _redis_url(cls, url: SecretStr) -> SecretStr:
+        if not re.match(r"(redis|rediss|unix)://", url.get_secret_value()):
+            raise ValueError("write a URL such as redis://127.0.0.1:6379/0 (rediss:// for TLS)")
+        return url
+
+    @field_validator("prefix")
+    @classmethod
+    def _topic_prefix(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,150}", prefix):
+            raise ValueError("use letters, digits, '.', '_' and '-' only, such as engagement.")
+        return prefix
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A variable wins over the TOML file, whose values are handed in as arguments."""
+        return env_settings, init_settings
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic: the prefix and its name."""
+        return self.prefix + name
+
+    @property
+    def redis_prefix(self) -> str:
+        """What Redis keys start with: the prefix with its separator turned into a colon."""
+        return self.prefix.rstrip(".") + ":" if self.prefix else ""
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group of the workers, and what the names of their changelogs start with."""
+        return f"{self.prefix}worker"
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment, a TOML file and ``overrides``.
+
+    Raises:
+        SettingsError: a name or value is wrong; one line for each, with the mend.
+    """
+    given = {**(_read_toml(config) if config else {}), **overrides}
+    _check_variable_names()
+    try:
+        return Settings(**given)
+    except ValidationError as problem:
+        lines = [_explain(dict(error)) for error in problem.errors()]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise SettingsError(
+            f"--config {path}: cannot be read ({problem.strerror}); name a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"--config {path}: not valid TOML ({problem}); mend that line") from None
+
+
+def _check_variable_names() -> None:
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    wrong = [name for name in os.environ if name.startswith(ENV_PREFIX) and name.upper() not in known]
+    if wrong:
+        lines = [f"{name}: there is no such setting{_nearest(name, known)}" for name in sorted(wrong)]
+        raise SettingsError("\n".join(lines))
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else "; `stream-app --help` names the settings"
+
+
+def _explain(error: dict[str, Any]) -> str:
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    variable = ENV_PREFIX + name.upper()
+    if error["type"] == "extra_forbidden":
+        known = set(Settings.model_fields)
+        close = difflib.get_close_matches(name, known, n=1)
+        return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+    value = "(hidden)" if name == "redis" or "password" in name else repr(error["input"])
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return f"{variable}={value}: {reason}"

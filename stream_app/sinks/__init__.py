@@ -1,0 +1,1 @@
+"""Where results go: the topics out and Redis."""

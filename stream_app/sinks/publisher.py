@@ -1,0 +1,152 @@
+"""Writes records to Kafka and waits until the broker has confirmed every one.
+
+Stands at the edge: journals, partials, dead letters, snapshots and alerts all leave through here. While
+the broker is away it keeps trying and says so, rather than lose anything or stop the worker; an error
+that no retry can mend ends the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import murmur2
+
+from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
+from stream_app.settings import Settings
+from stream_app.sinks.connections import aiokafka_options
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class OutRecord(NamedTuple):
+    """A record to be written; without a partition, Kafka's default partitioner chooses by the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Written(NamedTuple):
+    """Where the last record of an ordered write stands; ``retried``: some may stand there twice."""
+
+    offset: int
+    retried: bool
+
+
+class Publisher:
+    """One producer for all that a worker writes. Records of one partition keep their order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect; call from the loop that will use it."""
+        self._producer = AIOKafkaProducer(
+            **aiokafka_options(self._settings),
+            acks="all",
+            linger_ms=0,
+            max_batch_size=1_000_000,
+            max_request_size=DEAD_LETTER_BYTES + 1_000_000,
+            request_timeout_ms=20_000,
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def write(self, records: Sequence[OutRecord]) -> None:
+        """Write records, in any order between partitions; returns when all are confirmed.
+
+        Raises:
+            MessageSizeTooLargeError: a record is larger than the topic takes.
+        """
+        waiting = list(records)
+        pause = _FIRST_PAUSE_SECONDS
+        while waiting:
+            waiting = await self._try(waiting)
+            if waiting:
+                logger.warning(
+                    "Kafka did not confirm %d records; trying again in %.1f s", len(waiting), pause
+                )
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def write_in_order(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
+    ) -> Written:
+        """Write records to one partition one after the other, each confirmed before the next."""
+        written = Written(-1, False)
+        for key, value in records:
+            offset, retried = await self._write_one(OutRecord(topic, key, value, partition))
+            written = Written(offset, written.retried or retried)
+        return written
+
+    async def _write_one(self, record: OutRecord) -> Written:
+        pause, retried = _FIRST_PAUSE_SECONDS, False
+        while True:
+            try:
+                metadata = await (await self._send(record))
+                return Written(int(metadata.offset), retried)
+            except KafkaError as problem:
+                _raise_if_hopeless(problem)
+                logger.warning("Kafka did not confirm a journal record (%s); trying again", problem)
+                retried = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _try(self, records: list[OutRecord]) -> list[OutRecord]:
+        """Write once; returns what was not confirmed and may be tried again."""
+        futures = []
+        for position, record in enumerate(records):
+            try:
+                futures.append(await self._send(record))
+            except KafkaError as problem:
+                _raise_if_hopeless(problem)
+                return [*await self._unconfirmed(records[:position], futures), *records[position:]]
+        return await self._unconfirmed(records, futures)
+
+    async def _unconfirmed(
+        self, records: list[OutRecord], futures: list[asyncio.Future[Any]]
+    ) -> list[OutRecord]:
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        failed = []
+        for record, outcome in zip(records, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                _raise_if_hopeless(outcome)
+                failed.append(record)
+        return failed
+
+    async def _send(self, record: OutRecord) -> asyncio.Future[Any]:
+        if self._producer is None:
+            raise RuntimeError("the publisher was not started")
+        future: asyncio.Future[Any] = await self._producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+        return future
+
+
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives a key (murmur2)."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+def _raise_if_hopeless(problem: BaseException) -> None:
+    if not isinstance(problem, KafkaError) or isinstance(problem, MessageSizeTooLargeError):
+        raise problem

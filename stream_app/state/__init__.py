@@ -1,0 +1,1 @@
+"""What a shard remembers: panes, customers, carts, chats and tickets, journaled exactly."""

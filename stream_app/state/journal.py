@@ -1,0 +1,205 @@
+"""The journal of one partition's state: what makes it exact after any crash. Pure.
+
+Stands between the state and its changelog topic. Everything that one flush changes, together with
+the header (up to which offset the input has been applied), is one *epoch*, written as one record or
+as chunks of which the last is marked. A reader applies whole epochs only, so state and offsets can
+never disagree. In turn, each epoch also writes out whole slices of the shelf, about as many bytes as
+it changes; once every slice has been written again, older records are dead and deleted by tombstones.
+So the topic holds about three times the state and recovery reads no more.
+
+Every owner of the partition writes under a *generation* of its own, one above the last it found,
+and claims the partition with an empty epoch first. What a stale owner still writes bears a lower
+generation and is ignored. See docs/decisions/0002-journal.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from stream_app.state.shelf import SLICES, Shelf
+
+MAX_CHUNK_BYTES = 700_000
+_ENTRY_OVERHEAD = 12
+
+Entry = tuple[str, bytes | None]
+Expired = Callable[[str, bytes], bool]
+EntryT = TypeVar("EntryT", tuple[str, bytes | None], tuple[str, bytes])
+
+
+class SliceChunk(msgspec.Struct, array_like=True):
+    """A part of a whole slice; ``first`` says that what the slice held before is gone."""
+
+    index: int
+    first: bool
+    entries: list[tuple[str, bytes]]
+
+
+class Chunk(msgspec.Struct, array_like=True):
+    """One record of the journal. ``header`` is in the last chunk of an epoch."""
+
+    generation: int
+    epoch: int
+    changes: list[Entry]
+    slices: list[SliceChunk]
+    header: bytes | None = None
+    last: bool = False
+
+
+class JournalRecord(NamedTuple):
+    """A record to be produced: its key and its value, None for a tombstone."""
+
+    key: bytes
+    value: bytes | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Chunk).decode
+
+
+class Journal:
+    """Reads and writes the epochs of one shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.header: bytes | None = None
+        self.generation = 0
+        self.epoch = 0
+        self.end_offset = 0
+        self.last_changes: list[Entry] = []
+        self._live: dict[bytes, int] = {}
+        self._slice_epochs = [0] * SLICES
+        self._next_slice = 0
+        self._pending: list[Chunk] = []
+
+    def replay(self, record: JournalRecord, offset: int) -> None:
+        """Read one record of the topic, in order of offsets."""
+        self.end_offset = offset + 1
+        if record.value is None:
+            self._live.pop(record.key, None)
+            return
+        chunk = _decode(record.value)
+        if chunk.generation < self.generation:
+            return  # a stale owner wrote after it had lost the partition
+        self._live[record.key] = chunk.epoch
+        if self._pending and _place(self._pending[0]) != _place(chunk):
+            self._pending.clear()  # an owner died amid an epoch
+        self._pending.append(chunk)
+        self.generation = chunk.generation
+        if chunk.last:
+            self._apply(self._pending)
+            self._pending = []
+
+    def claim(self) -> list[JournalRecord]:
+        """Start a generation of our own: an epoch without changes that shuts stale owners out."""
+        self._pending.clear()
+        self.shelf.drop_hot()
+        self.generation += 1
+        return self.write([], self.header, lambda key, value: False)
+
+    def write(self, changes: list[Entry], header: bytes | None, expired: Expired) -> list[JournalRecord]:
+        """The records of the next epoch: the changes, some whole slices and the header.
+
+        ``expired`` tells of an object in a slice about to be written whether it may be forgotten.
+        """
+        self.epoch += 1
+        self.header = header
+        slices = self._slices_to_write(sum(_size(entry) for entry in changes), expired)
+        chunks = _split(self.generation, self.epoch, changes, slices)
+        chunks[-1].header, chunks[-1].last = header, True
+        records = []
+        for number, chunk in enumerate(chunks):
+            key = f"{self.generation:010d}-{self.epoch:015d}-{number:05d}".encode()
+            self._live[key] = self.epoch
+            records.append(JournalRecord(key, _encode(chunk)))
+        return records
+
+    def dead_records(self) -> list[JournalRecord]:
+        """Tombstones for the records that no reader needs any more; call when an epoch is confirmed."""
+        oldest = min(self._slice_epochs)
+        dead = []
+        for key, epoch in self._live.items():
+            if epoch >= oldest:
+                break
+            dead.append(key)
+        for key in dead:
+            del self._live[key]
+        return [JournalRecord(key, None) for key in dead]
+
+    def _slices_to_write(self, budget: int, expired: Expired) -> list[SliceChunk]:
+        written: list[SliceChunk] = []
+        for _ in range(SLICES):
+            if budget <= 0:
+                break
+            index = self._next_slice
+            self._next_slice = (index + 1) % SLICES
+            self._slice_epochs[index] = self.epoch
+            self._sweep(index, expired)
+            entries = list(self.shelf.slices[index].items())
+            written.append(SliceChunk(index, True, entries))
+            budget -= sum(_size(entry) for entry in entries)
+        return written
+
+    def _sweep(self, index: int, expired: Expired) -> None:
+        entries = self.shelf.slices[index]
+        gone = [k for k, value in entries.items() if self.shelf.is_clean(k) and expired(k, value)]
+        for key in gone:
+            del entries[key]
+            self.shelf.hot.pop(key, None)
+
+    def _apply(self, chunks: list[Chunk]) -> None:
+        changes = [entry for chunk in chunks for entry in chunk.changes]
+        for key, value in changes:
+            self.shelf.apply(key, value)
+        if changes:  # an owner's claim has none; what came before it may be unpublished still
+            self.last_changes = changes
+        for chunk in chunks:
+            for part in chunk.slices:
+                if part.first:
+                    self.shelf.replace_slice(part.index, part.entries)
+                    self._slice_epochs[part.index] = chunk.epoch
+                    self._next_slice = (part.index + 1) % SLICES
+                else:
+                    self.shelf.slices[part.index].update(part.entries)
+        self.epoch = chunks[-1].epoch
+        self.header = chunks[-1].header
+
+
+def _place(chunk: Chunk) -> tuple[int, int]:
+    return chunk.generation, chunk.epoch
+
+
+def _size(entry: tuple[str, bytes | None]) -> int:
+    return len(entry[0]) + len(entry[1] or b"") + _ENTRY_OVERHEAD
+
+
+def _split(generation: int, epoch: int, changes: list[Entry], slices: list[SliceChunk]) -> list[Chunk]:
+    """Spread an epoch over as few chunks as the size of a record allows, at least one."""
+    chunks = [Chunk(generation, epoch, part, []) for part in _parts(changes)] or [
+        Chunk(generation, epoch, [], [])
+    ]
+    room = MAX_CHUNK_BYTES - sum(_size(entry) for entry in chunks[-1].changes)
+    for whole in slices:
+        for number, part in enumerate(_parts(whole.entries) or [[]]):
+            size = sum(_size(entry) for entry in part)
+            if size > room:
+                chunks.append(Chunk(generation, epoch, [], []))
+                room = MAX_CHUNK_BYTES
+            chunks[-1].slices.append(SliceChunk(whole.index, number == 0, part))
+            room -= size
+    return chunks
+
+
+def _parts(entries: Iterable[EntryT]) -> list[list[EntryT]]:
+    parts: list[list[EntryT]] = []
+    room = 0
+    for entry in entries:
+        size = _size(entry)
+        if size > room:
+            parts.append([])
+            room = MAX_CHUNK_BYTES
+        parts[-1].append(entry)
+        room -= size
+    return parts

@@ -1,0 +1,132 @@
+"""A shard's memory: objects by key, kept as bytes, decoded only while they are worked on.
+
+Stands under all state. Every object has a key of one kind letter, a colon and a name, such as
+``u:customer-7``. Bytes at rest are small and quick to journal; the objects in use are kept decoded
+("hot") until the next time they are written down. Keys are spread over slices, which the journal
+writes out in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+from zlib import crc32
+
+import msgspec
+
+SLICES = 64
+_HOT_LIMIT = 100_000
+
+Value = TypeVar("Value")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Shelf:
+    """All objects of one shard, as bytes in slices, with the hot ones decoded beside them."""
+
+    def __init__(self) -> None:
+        self.slices: list[dict[str, bytes]] = [{} for _ in range(SLICES)]
+        self.hot: dict[str, Any] = {}
+        self._changed: set[str] = set()
+
+    @staticmethod
+    def slice_of(key: str) -> int:
+        """Which slice a key belongs to."""
+        return crc32(key.encode("utf-8")) % SLICES
+
+    def at_rest(self, key: str) -> bytes | None:
+        """The bytes of an object as they were last written down."""
+        return self.slices[self.slice_of(key)].get(key)
+
+    def changed(self, key: str, value: Any) -> None:
+        """Put an object, or say that a hot one was changed in place."""
+        self.hot[key] = value
+        self._changed.add(key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self.hot.pop(key, None)
+        self._changed.add(key)
+
+    def apply(self, key: str, value: bytes | None) -> None:
+        """Set or remove bytes at rest, as a journal says."""
+        entries = self.slices[self.slice_of(key)]
+        if value is None:
+            entries.pop(key, None)
+        else:
+            entries[key] = value
+
+    def replace_slice(self, index: int, entries: list[tuple[str, bytes]]) -> None:
+        """Set a whole slice, as a journal says."""
+        self.slices[index] = dict(entries)
+
+    def write_down(self) -> list[tuple[str, bytes | None]]:
+        """Encode what changed since the last call; returns the new bytes, None for what is gone."""
+        hot = self.hot
+        changes: list[tuple[str, bytes | None]] = []
+        for key in self._changed:
+            value = _encode(hot[key]) if key in hot else None
+            self.apply(key, value)
+            changes.append((key, value))
+        self._changed.clear()
+        if len(hot) > _HOT_LIMIT:
+            hot.clear()
+        return changes
+
+    def is_clean(self, key: str) -> bool:
+        """Whether an object is unchanged since it was last written down."""
+        return key not in self._changed
+
+    def drop_hot(self) -> None:
+        """Forget what was not written down, as after losing the shard."""
+        self.hot.clear()
+        self._changed.clear()
+
+    def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """The keys and bytes at rest of one kind (its letter and colon)."""
+        for entries in self.slices:
+            for key, value in entries.items():
+                if key.startswith(kind):
+                    yield key, value
+
+    def __len__(self) -> int:
+        return sum(len(entries) for entries in self.slices)
+
+
+class Drawer(Generic[Value]):
+    """The objects of one kind on a shelf, typed; names are keys without the kind letter."""
+
+    def __init__(self, shelf: Shelf, kind: str, value_type: type[Value]) -> None:
+        self._shelf = shelf
+        self._kind = kind
+        self._decode = msgspec.msgpack.Decoder(value_type).decode
+
+    def get(self, name: str) -> Value | None:
+        """The object of a name, if there is one; after changing it, say so with ``put``."""
+        key = self._kind + name
+        shelf = self._shelf
+        value = shelf.hot.get(key)
+        if value is None and shelf.is_clean(key):
+            data = shelf.at_rest(key)
+            if data is not None:
+                value = shelf.hot[key] = self._decode(data)
+        return value
+
+    def put(self, name: str, value: Value) -> None:
+        """Set the object of a name."""
+        self._shelf.changed(self._kind + name, value)
+
+    def delete(self, name: str) -> None:
+        """Remove the object of a name."""
+        self._shelf.delete(self._kind + name)
+
+    def decode(self, data: bytes) -> Value:
+        """An object from its bytes at rest."""
+        return self._decode(data)
+
+    def items(self) -> Iterator[tuple[str, Value]]:
+        """Names and objects at rest, decoded; for recovery."""
+        skip = len(self._kind)
+        for key, data in self._shelf.items(self._kind):
+            yield key[skip:], self._decode(data)

@@ -1,0 +1,104 @@
+"""The changelogged tables: Faust recovers them, our journals say what their records mean.
+
+One of the three modules that know Faust. A table's changelog is the journal of its partitions; at
+recovery Faust reads it and hands the records over here, and when recovery is complete the engine opens
+the partitions. Faust's own store keeps every key of every partition and writes each change as a record of
+its own; see docs/decisions/0002-journal.md for why we do not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import faust
+from faust.stores.base import Store
+from faust.types import TP, EventT
+
+from stream_app.state.journal import Journal, JournalRecord
+from stream_app.state.shelf import Shelf
+
+Opened = Callable[[dict[int, Journal]], Awaitable[None]]
+
+
+class JournalStore(Store[bytes, bytes]):
+    """The journals of the partitions that this worker owns."""
+
+    table: JournalTable
+
+    def __post_init__(self) -> None:
+        """Start without partitions; called by Faust's service."""
+        self.journals: dict[int, Journal] = {}
+        self.failure: Exception | None = None
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Replay changelog records. Faust only logs what is raised here, so a failure is kept for later."""
+        try:
+            for event in batch:
+                message = event.message
+                journal = self._journal(message.partition)
+                journal.replay(JournalRecord(message.key or b"", message.value), message.offset)
+        except Exception as problem:  # noqa: BLE001 - raised again when recovery completes
+            self.failure = self.failure or problem
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Forget the partitions that went elsewhere."""
+        for tp in revoked:
+            if tp.topic == self.table.changelog_topic_name:
+                self.journals.pop(tp.partition, None)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """All changelog records have been replayed: hand the partitions to the engine."""
+        owned = {tp.partition for tp in active_tps}
+        for partition in [partition for partition in self.journals if partition not in owned]:
+            del self.journals[partition]
+        journals = {partition: self._journal(partition) for partition in sorted(owned)}
+        await self.table.opened(journals, self.failure)
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Nothing outlives the process, so every changelog is read from its start."""
+        return None
+
+    def reset_state(self) -> None:
+        """There are no local files."""
+
+    async def backup_partition(
+        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
+    ) -> None:
+        """There are no local files to back up."""
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        """There are no local files to restore."""
+
+    def _journal(self, partition: int) -> Journal:
+        journal = self.journals.get(partition)
+        if journal is None:
+            journal = self.journals[partition] = Journal(Shelf())
+        return journal
+
+    def _clear(self) -> None:
+        self.journals.clear()
+
+
+class JournalTable(faust.Table[bytes, bytes]):
+    """A table whose changelog is a journal. ``open_partitions`` is called after each recovery."""
+
+    open_partitions: Opened
+
+    def _new_store(self) -> JournalStore:
+        return JournalStore(
+            "memory://", self.app, self, table_name=self.name, key_serializer="raw", value_serializer="raw"
+        )
+
+    async def opened(self, journals: dict[int, Journal], failure: Exception | None) -> None:
+        """Open the recovered partitions, or end the worker: Faust would only log the failure."""
+        try:
+            if failure is not None:
+                raise failure
+            await self.open_partitions(journals)
+        except Exception as problem:  # noqa: BLE001 - the worker ends with it
+            await self.app.crash(problem)

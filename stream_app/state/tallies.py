@@ -1,0 +1,130 @@
+"""A shard's counts per dimension key: by pane of event time, and in total.
+
+Stands under the lifecycles and customers, which say what to count where, and over the partials, which
+carry the absolute numbers to the merger. Within a batch only differences are gathered; ``fold``
+adds them to the cells at a flush, so that a busy key costs one look-up per flush, not per event.
+Pure; times are milliseconds of event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
+from stream_app.metrics.cells import Cell, add
+from stream_app.state.shelf import Drawer, Shelf
+
+KEY_KIND = "n:"
+PANE_KIND = "p:"
+_SEPARATOR = "\0"
+
+
+class KeyTally(msgspec.Struct, array_like=True):
+    """The total of a key, and the newest event time that reached it."""
+
+    newest_ms: int
+    total: Cell
+
+
+class KeyChange(NamedTuple):
+    """What a flush changed of one key: absolute numbers, ready to be published."""
+
+    key: str
+    tally: KeyTally
+    panes: dict[int, Cell]
+
+
+def pane_name(key: str, pane: int) -> str:
+    """The name of a key's pane on the shelf."""
+    return f"{key}{_SEPARATOR}{pane}"
+
+
+def split_pane_name(name: str) -> tuple[str, int]:
+    """Key and pane number of a pane's name."""
+    key, _, pane = name.rpartition(_SEPARATOR)
+    return key, int(pane)
+
+
+def oldest_pane(newest_ms: int) -> int:
+    """The first pane that a window of this key, or any later one, can reach back to."""
+    return (newest_ms - LONGEST_WINDOW_MS) // PANE_MS
+
+
+class Tallies:
+    """The counts of one shard. Keys read ``dimension:key``, such as ``campaign:spring-sale``."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.keys = Drawer(shelf, KEY_KIND, KeyTally)
+        self.panes = Drawer(shelf, PANE_KIND, Cell)
+        self._differences: dict[str, dict[int, Cell]] = {}
+        self._newest: dict[str, int] = {}
+
+    def reach(self, key: str, time_ms: int) -> None:
+        """An event of this time bears the key."""
+        if time_ms > self._newest.get(key, -1):
+            self._newest[key] = time_ms
+
+    def count(self, key: str, time_ms: int, slot: int, number: int = 1) -> None:
+        """Count a number in the pane of a time, negative to take it back."""
+        panes = self._differences.get(key)
+        if panes is None:
+            panes = self._differences[key] = {}
+        pane = time_ms // PANE_MS
+        cell = panes.get(pane)
+        if cell is None:
+            panes[pane] = {slot: number}
+        else:
+            cell[slot] = cell.get(slot, 0) + number
+
+    def has_changes(self) -> bool:
+        """Whether anything was counted since the last fold."""
+        return bool(self._differences)
+
+    def fold(self) -> list[KeyChange]:
+        """Add the gathered differences to the cells; returns what changed, with absolute numbers."""
+        changes = [
+            self._fold_key(key, self._differences.get(key, {}))
+            for key in {**self._newest, **self._differences}
+        ]
+        self._differences.clear()
+        self._newest.clear()
+        return changes
+
+    def _fold_key(self, key: str, differences: dict[int, Cell]) -> KeyChange:
+        tally = self.keys.get(key) or KeyTally(-1, {})
+        tally.newest_ms = max(tally.newest_ms, self._newest.get(key, -1))
+        oldest = oldest_pane(tally.newest_ms)
+        panes: dict[int, Cell] = {}
+        for pane, difference in differences.items():
+            add(tally.total, difference)
+            if pane >= oldest:
+                name = pane_name(key, pane)
+                cell = self.panes.get(name) or {}
+                add(cell, difference)
+                self.panes.put(name, cell)
+                panes[pane] = cell
+        self.keys.put(key, tally)
+        return KeyChange(key, tally, panes)
+
+    def changes_of(self, entries: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
+        """The changes that journal entries hold, as ``fold`` returned them."""
+        panes: dict[str, dict[int, Cell]] = {}
+        tallies: dict[str, KeyTally] = {}
+        for name, value in entries:
+            if value is None:
+                continue
+            if name.startswith(KEY_KIND):
+                tallies[name[2:]] = self.keys.decode(value)
+            elif name.startswith(PANE_KIND):
+                key, pane = split_pane_name(name[2:])
+                panes.setdefault(key, {})[pane] = self.panes.decode(value)
+        return [KeyChange(key, tally, panes.get(key, {})) for key, tally in tallies.items()]
+
+    def pane_is_expired(self, name: str) -> bool:
+        """Whether no window can reach a pane any more."""
+        key, pane = split_pane_name(name)
+        tally = self.keys.get(key)
+        return tally is None or pane < oldest_pane(tally.newest_ms)

@@ -1,0 +1,34 @@
+"""Logging: one plain line per event, never a traceback. Beside the whole flow."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_QUIET = (
+    *("faust", "mode", "aiokafka", "kafka", "asyncio", "redis"),
+    *("stream_app.topology", "stream_app.ingest.batches", "stream_app.state.tables"),
+)
+
+
+class PlainFormatter(logging.Formatter):
+    """Writes an exception as its type and message, on the same line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        problem = record.exc_info[1] if record.exc_info else None
+        record.exc_info, record.exc_text, record.stack_info = None, None, None
+        line = super().format(record).replace("\n", " ")
+        return line if problem is None else f"{line} ({type(problem).__name__}: {problem})"
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log our own events from ``level`` and the libraries' warnings to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Subclasses of Faust's services log under our names what only Faust's makers want to read.
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,183 @@
+"""Start here: the Faust app, its topics, tables and agents, wired in the order of the flow.
+
+::
+
+    7 input topics ─ six agents ─▶ shards ─▶ partials ─ merge agent ─▶ mergers ─▶ metrics, alerts, Redis
+                                     │ journal: table "shards"           │ journal: table "merge"
+                                     └▶ deadletters, alerts.churn        └▶ alerts.ctr, .optout, .abandonment
+
+All seven input topics and the partials have the same number of partitions, so that Faust gives one worker
+the same partition number of each: that is a shard, and a merger. Agents run with concurrency 1 and hand
+batches to the engine; what is exact about it does not rest on Faust's commits (docs/decisions/0002-journal.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import faust
+from aiokafka import TopicPartition
+
+from stream_app.alerts.rules import Rules
+from stream_app.engine import Engine
+from stream_app.ingest import topics
+from stream_app.ingest.batches import BatchConsumer, BatchSchema, BatchTransport
+from stream_app.settings import Settings
+from stream_app.sinks.connections import aiokafka_options
+from stream_app.state.tables import JournalTable
+
+SHARDS_TABLE = "shards"
+MERGE_TABLE = "merge"
+_COMMIT_SECONDS = 1.0
+_BATCHES_WAITING = 16
+_HEARTBEATS_A_SESSION = 4
+
+
+class SignalsApp(faust.App):
+    """The Faust app with our batch transport and the engine's life tied to its own."""
+
+    fetch_wait_ms: int
+    engine: Engine
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    async def on_start(self) -> None:
+        """Connect the engine before partitions come."""
+        await self.engine.start(self._ends_from)
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Flush and let go before the consumer commits and leaves."""
+        await self.engine.close()
+        await super().on_stop()
+        await self.engine.stop()
+
+    async def _ends_from(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        ends: Mapping[TopicPartition, int] = await cast(BatchConsumer, self.consumer).ends_from(offsets)
+        return ends
+
+
+def build_app(settings: Settings, rules: Rules) -> SignalsApp:
+    """The whole topology, ready to be started."""
+    app = SignalsApp(settings.group_id, **_faust_options(settings))
+    app.fetch_wait_ms = settings.fetch_wait
+    tables = [_table(app, name, settings) for name in (SHARDS_TABLE, MERGE_TABLE)]
+    app.engine = engine = Engine(
+        settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name)
+    )
+    tables[0].open_partitions = engine.open_shards
+    tables[1].open_partitions = engine.open_mergers
+    _add_agents(app, settings, engine)
+    _add_tasks(app, engine)
+    return app
+
+
+def _add_agents(app: SignalsApp, settings: Settings, engine: Engine) -> None:
+    def source(*names: str) -> Any:
+        return app.topic(*map(settings.topic, names), schema=BatchSchema(), allow_empty=True)
+
+    async def ingest(stream: Any) -> None:
+        async for event in stream.noack().events():
+            batch = event.value
+            await engine.ingest(batch.topic.removeprefix(settings.prefix), batch.partition, batch.records)
+
+    @app.agent(source(topics.EMAIL_DELIVERIES, topics.EMAIL_OPENS))
+    async def deliveries_and_opens(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.EMAIL_CLICKS))
+    async def clicks(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.EMAIL_OPTOUTS))
+    async def optouts(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.CHATS))
+    async def chats(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.CARTS))
+    async def carts(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.TICKETS))
+    async def tickets(stream: Any) -> None:
+        await ingest(stream)
+
+    @app.agent(source(topics.PARTIALS))
+    async def merge(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await engine.merge(event.value.partition, event.value.records)
+
+
+def _add_tasks(app: SignalsApp, engine: Engine) -> None:
+    @app.task
+    async def flush() -> None:
+        cast(BatchConsumer, app.consumer).committable = engine.committable
+        await _or_crash(app, engine.run())
+
+    @app.task
+    async def show() -> None:
+        await _or_crash(app, engine.view.run())
+
+    async def let_go(*args: Any, **kwargs: Any) -> None:
+        await engine.close()
+
+    app.on_partitions_revoked.connect(cast(Any, let_go))
+
+
+async def _or_crash(app: SignalsApp, work: Any) -> None:
+    """Faust only logs what a task raises; here it ends the worker."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - the worker ends with it
+        await app.crash(problem)
+
+
+def _table(app: SignalsApp, name: str, settings: Settings) -> JournalTable:
+    table = JournalTable(app, name=name, partitions=settings.partitions, key_type=bytes, value_type=bytes)
+    app.tables.add(table)
+    return table
+
+
+def _faust_options(settings: Settings) -> dict[str, Any]:
+    session_seconds = settings.session_timeout / 1000
+    return {
+        "broker": [f"kafka://{server}" for server in settings.kafka.split(",")],
+        "broker_credentials": _credentials(settings),
+        "broker_session_timeout": session_seconds,
+        "broker_heartbeat_interval": session_seconds / _HEARTBEATS_A_SESSION,
+        "broker_commit_interval": _COMMIT_SECONDS,
+        "consumer_auto_offset_reset": "earliest",
+        "datadir": str(settings.data_dir),
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "processing_guarantee": "at_least_once",
+        "store": "memory://",
+        "stream_buffer_maxsize": _BATCHES_WAITING,
+        "stream_recovery_delay": 0.0,
+        "stream_wait_empty": False,
+        "topic_disable_leader": True,
+        "topic_partitions": settings.partitions,
+        "topic_replication_factor": settings.replication,
+        "web_enabled": False,
+    }
+
+
+def _credentials(settings: Settings) -> Any:
+    options = aiokafka_options(settings)
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None

@@ -1,0 +1,140 @@
+"""What a rule sees: intervals instead of bare rates, windows of their own, evidence, hysteresis."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from stream_app.alerts.detection import Counts, Evidence, observe
+from stream_app.alerts.rules import Rule, load_rules
+
+RULES = {rule.name: rule for rule in load_rules().rules}
+NOTHING = {"deliveries": 0, "optouts": 0, "unique_clicks": 0, "carts_abandoned": 0, "carts_purchased": 0}
+
+
+def counts(**windows: Mapping[str, float]) -> Counts:
+    """Counts by window, 0 where none are given; ``h1`` and ``h24`` stand for 1h and 24h."""
+    named = {"1h": windows.get("h1", {}), "24h": windows.get("h24", {}), "total": windows.get("total", {})}
+    return lambda window: NOTHING | dict(named[window])
+
+
+def carts(abandoned: int, purchased: int) -> Counts:
+    return counts(h1={"carts_abandoned": abandoned, "carts_purchased": purchased})
+
+
+def test_the_contracts_example() -> None:
+    """31 opt-outs of the last hour against 1,480 deliveries in all, as CONTRACT shows it."""
+    seen = observe(
+        RULES["optout-spike"], counts(h1={"optouts": 31}, total={"optouts": 34, "deliveries": 1480})
+    )
+    assert seen.value == pytest.approx(0.021, abs=0.0005)
+    assert (seen.numerator, seen.denominator) == (31, 1480)
+    assert seen.low == pytest.approx(0.0148, abs=1e-4)
+    assert seen.high == pytest.approx(0.0296, abs=1e-4)
+    assert seen.baseline == pytest.approx(0.002, abs=1e-4)
+    assert (seen.severity, seen.may_resolve) == ("critical", False)
+
+
+def test_the_hours_own_deliveries_do_not_matter_to_a_spike() -> None:
+    total = {"optouts": 31, "deliveries": 1480}
+    late = observe(RULES["optout-spike"], counts(h1={"optouts": 31, "deliveries": 0}, total=total))
+    early = observe(RULES["optout-spike"], counts(h1={"optouts": 31, "deliveries": 1480}, total=total))
+    assert late == early
+
+
+def test_few_events_do_not_fire_however_high_the_rate() -> None:
+    seen = observe(RULES["abandonment-high"], carts(18, 2))
+    assert seen.value == 0.9
+    assert seen.evidence is Evidence.ENOUGH
+    assert seen.severity is None  # 20 carts prove no more than 70 %
+
+
+@pytest.mark.parametrize(("ended", "evidence"), [(19, Evidence.THIN), (20, Evidence.ENOUGH)])
+def test_the_minimum_denominator(ended: int, evidence: Evidence) -> None:
+    seen = observe(RULES["abandonment-high"], carts(ended, 0))
+    assert seen.evidence is evidence
+    assert (seen.severity is None) == (evidence is Evidence.THIN)
+    assert seen.may_resolve == (evidence is Evidence.THIN)
+
+
+def test_an_empty_window_has_no_value_and_may_resolve() -> None:
+    seen = observe(RULES["abandonment-high"], counts())
+    assert (seen.value, seen.low, seen.high, seen.denominator) == (None, None, None, 0)
+    assert seen.may_resolve
+
+
+@pytest.mark.parametrize(
+    ("abandoned", "severity", "held"),
+    [
+        (700, None, None),  # proves 67 %
+        (780, None, "warning"),  # 75.3 %: no breach, but not yet back at 75 %
+        (800, None, "warning"),  # 77.4 %
+        (830, "warning", "warning"),  # 80.5 %
+        (880, "warning", "critical"),  # 85.8 %: a critical alert stays one down to 84.4 %
+        (925, "critical", "critical"),  # 90.7 %
+    ],
+)
+def test_levels_and_where_they_let_go(abandoned: int, severity: str | None, held: str | None) -> None:
+    seen = observe(RULES["abandonment-high"], carts(abandoned, 1000 - abandoned))
+    assert (seen.severity, seen.held) == (severity, held)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "deliveries", "severity", "held"),
+    [
+        (0, 1916, None, "warning"),  # up to 0.2001 %: not proven to be below 0.2 %, not proven healthy
+        (0, 1917, "warning", "warning"),
+        (0, 10_000, "critical", "critical"),
+        (10, 10_000, "warning", "warning"),
+        (20, 10_000, None, None),  # up to 0.31 %
+        (0, 499, None, None),  # too few
+    ],
+)
+def test_a_rule_below_judges_the_upper_end(
+    clicks: int, deliveries: int, severity: str | None, held: str | None
+) -> None:
+    sent = {"deliveries": deliveries, "unique_clicks": clicks}
+    seen = observe(RULES["ctr-low"], counts(h24=sent, total=sent))
+    assert (seen.severity, seen.held) == (severity, held)
+
+
+def test_a_total_is_over_when_a_day_brought_no_delivery() -> None:
+    """A straggling opt-out does not make a finished campaign fire again."""
+    total = {"deliveries": 1000, "optouts": 100}
+    live = observe(RULES["optout-rate"], counts(h24={"deliveries": 1}, total=total))
+    over = observe(RULES["optout-rate"], counts(h24={"optouts": 1}, total=total))
+    assert (live.evidence, live.severity) == (Evidence.ENOUGH, "critical")
+    assert (over.evidence, over.severity, over.may_resolve) == (Evidence.QUIET, None, True)
+    assert over.value == 0.1
+
+
+def test_the_baseline_is_what_lies_outside_the_window() -> None:
+    inside, everything = (
+        {"carts_abandoned": 80, "carts_purchased": 20},
+        {"carts_abandoned": 780, "carts_purchased": 320},
+    )
+    assert observe(RULES["abandonment-high"], counts(h1=inside, total=everything)).baseline == 0.7
+    assert observe(RULES["abandonment-high"], counts(h1=inside, total=inside)).baseline is None
+    assert observe(RULES["optout-rate"], counts(h24=everything, total=everything)).baseline is None
+
+
+def test_more_optouts_than_deliveries_are_judged_by_their_ratio() -> None:
+    """No interval exists then; deliveries may be older than what is kept."""
+    seen = observe(
+        RULES["optout-spike"], counts(h1={"optouts": 300}, total={"optouts": 300, "deliveries": 200})
+    )
+    assert (seen.value, seen.low) == (1.5, None)
+    assert seen.severity == "critical"
+
+
+def test_a_mean_is_judged_by_its_value() -> None:
+    waits: Rule = replace(
+        RULES["abandonment-high"], metric="mean_chat_wait", levels=(("critical", 90.0),), resolve=60.0
+    )
+
+    def seconds(total: float) -> Counts:
+        return lambda _: {"chat_wait_seconds": total, "chats_answered": 20}
+
+    assert observe(waits, seconds(20 * 91.0)).severity == "critical"
+    assert observe(waits, seconds(20 * 75.0)).held == "critical"
+    assert observe(waits, seconds(20 * 60.0)).may_resolve
