@@ -27,7 +27,9 @@ from stream_app.sinks.publisher import Publisher, partition_of_key
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from stream_app.state.journal import Journal
 from stream_app.state.shard import Record
-from stream_app.stations import MergeStation, ShardStation
+from stream_app.stations.base import Surroundings
+from stream_app.stations.merge import MergeStation
+from stream_app.stations.shard import ShardStation
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +47,9 @@ class Engine:
 
     def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str]) -> None:
         self.settings = settings
-        self.rules = rules
         self.publisher = Publisher(settings)
         self.view = RedisView(settings, self._everything, self._owns)
+        self._surroundings = Surroundings(settings, rules, self.publisher, self.view)
         self.shards: dict[int, ShardStation] = {}
         self.mergers: dict[int, MergeStation] = {}
         self.committable: dict[TopicPartition, int] = {}
@@ -70,8 +72,8 @@ class Engine:
         """Take over the shards of these partitions, whose journals have been read."""
         self.shards = {}
         for number, journal in journals.items():
-            station = ShardStation(number, journal, self.settings, self.rules, self.publisher, self.view)
-            await station.claim(self._shard_changelog)
+            station = ShardStation(number, journal, self._shard_changelog, self._surroundings)
+            await station.claim()
             self.shards[number] = station
         if self.shards:
             await self._look_at_ends()
@@ -82,8 +84,8 @@ class Engine:
         """Take over the mergers of these partitions, whose journals have been read."""
         self.mergers = {}
         for number, journal in journals.items():
-            station = MergeStation(number, journal, self.settings, self.rules, self.publisher, self.view)
-            await station.claim(self._merge_changelog)
+            station = MergeStation(number, journal, self._merge_changelog, self._surroundings)
+            await station.claim()
             self.mergers[number] = station
         self.view.refill_soon()
 

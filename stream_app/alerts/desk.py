@@ -19,7 +19,7 @@ from stream_app.alerts.lifecycle import (
     advance_churn,
     retire,
 )
-from stream_app.alerts.rules import Rule, Rules
+from stream_app.alerts.rules import Rules
 from stream_app.state.shelf import Drawer, Shelf
 
 ALERT_KIND = "a:"
@@ -34,7 +34,6 @@ class AlertDesk:
 
     def __init__(self, shelf: Shelf, rules: Rules) -> None:
         self._rules = rules
-        self._by_name = {rule.name: rule for rule in rules.rules}
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
         self._active = dict(self._drawer.items())
 
@@ -61,14 +60,19 @@ class AlertDesk:
         step = advance_churn(rule, state, assess(facts), customer_id, as_of_ms, opted_out)
         return self._keep(name, state, *step)
 
-    def retire_unknown(self, as_of_ms: int) -> list[AlertChange]:
-        """End the alerts whose rule is no longer in the rules file."""
-        known: set[str] = set(self._by_name) | ({self._rules.churn.name} if self._rules.churn else set())
-        changes = []
+    def retire_unwatched(self, as_of_ms: int) -> list[AlertChange]:
+        """End the alerts that no rule watches over any more, as after a change of the rules file."""
+        changes: list[AlertChange] = []
         for name, state in list(self._active.items()):
-            if state.last.rule not in known:
+            if not self._is_watched(state.last):
                 changes += self._keep(name, state, None, retire(state, as_of_ms))
         return changes
+
+    def _is_watched(self, last: AlertChange) -> bool:
+        if last.dimension == CUSTOMER:
+            return self._rules.churn is not None and self._rules.churn.name == last.rule
+        watching = (rule for rule in self._rules.for_dimension(last.dimension) if rule.matches(last.key))
+        return any(rule.name == last.rule for rule in watching)
 
     def active_keys(self) -> set[str]:
         """The dimension keys with a pending or firing alert; they are looked at as time goes on."""
@@ -77,10 +81,6 @@ class AlertDesk:
     def firing(self) -> list[AlertChange]:
         """The last change of every firing alert."""
         return [state.last for state in self._active.values() if state.last.state == FIRING]
-
-    def rules_of(self, dimension: str) -> tuple[Rule, ...]:
-        """The rules over a dimension."""
-        return self._rules.for_dimension(dimension)
 
     def _keep(
         self, name: str, old: AlertState | None, new: AlertState | None, change: AlertChange | None

@@ -18,11 +18,11 @@ from typing import Any
 
 from stream_app.clock import now_ms, to_rfc3339
 from stream_app.commands.letters import Destination, Letter, Skipped, destination_of
-from stream_app.commands.output import json_line, printable, result, say
 from stream_app.commands.reading import consumer, read_to_end
 from stream_app.ingest.decode import Reason
 from stream_app.ingest.topic_specs import REPLAYED, input_topic_specs, replayed_topic_spec
 from stream_app.ingest.topics import DEAD_LETTERS
+from stream_app.output import json_line, printable, result, say
 from stream_app.settings import ENV_PREFIX, Settings
 from stream_app.sinks.ordered_sender import OrderedSender
 from stream_app.sinks.topic_admin import check_topics, ensure_topics

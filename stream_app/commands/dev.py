@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Event
 
-from stream_app.commands.output import result, say, until_told
 from stream_app.dev import EmbeddedPair, EmbeddedServer
 from stream_app.failure import Failure
+from stream_app.output import result, say, until_told
 from stream_app.settings import ENV_PREFIX, Settings
 from stream_app.sinks.topic_admin import ensure_topics
 

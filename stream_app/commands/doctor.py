@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream_app.clock import DAY_MS, now_ms, to_rfc3339
-from stream_app.commands.output import json_line, result, say
 from stream_app.failure import Failure
+from stream_app.output import json_line, result, say
 from stream_app.settings import ENV_PREFIX, Settings, SettingsError
 from stream_app.sinks.connections import redis_options
 from stream_app.sinks.reach import kafka_problem, redis_problem

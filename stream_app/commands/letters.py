@@ -7,10 +7,10 @@ from typing import Any
 
 from stream_app.clock import MINUTE_MS, SECOND_MS, to_rfc3339
 from stream_app.commands.destination import customer_of
-from stream_app.commands.output import printable
 from stream_app.commands.reading import headers_of
 from stream_app.ingest.decode import Rejected, decode
 from stream_app.ingest.topics import INPUT_TOPICS
+from stream_app.output import printable
 
 FUTURE_MS = 5 * MINUTE_MS
 REPLAYED_FROM = "replayed_from"

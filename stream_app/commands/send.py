@@ -16,11 +16,11 @@ from typing import Any
 from stream_app.clock import monotonic_seconds
 from stream_app.commands.destination import destination
 from stream_app.commands.lines import STANDARD_INPUT, Block, read_blocks
-from stream_app.commands.output import json_line, printable, result, say
 from stream_app.commands.progress import Progress
 from stream_app.failure import Failure
 from stream_app.ingest.decode import Rejected
 from stream_app.ingest.topic_specs import input_topic_specs
+from stream_app.output import json_line, printable, result, say
 from stream_app.settings import Settings
 from stream_app.sinks.ordered_sender import LINGER_SECONDS, OrderedSender
 from stream_app.sinks.topic_admin import check_topics

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stream_app.commands.output import json_line, result
 from stream_app.ingest.topic_specs import topic_specs
+from stream_app.output import json_line, result
 from stream_app.settings import Settings
 from stream_app.sinks.topic_admin import check_topics, ensure_topics
 

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from stream_app.clock import monotonic_seconds
-from stream_app.commands.output import json_line, printable, reader_has_gone, result, until_told
 from stream_app.commands.reading import POLL_MS, consumer
 from stream_app.ingest.topics import ALERT_TOPICS, METRICS
 from stream_app.metrics.catalogue import TOTAL
+from stream_app.output import json_line, printable, reader_has_gone, result, until_told
 from stream_app.settings import Settings
 
 MAIN_RATES = ("ctr", "open_rate", "optout_rate", "abandonment_rate", "missed_chat_rate", "csat")

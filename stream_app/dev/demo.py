@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from stream_app.clock import DAY_MS, MINUTE_MS, SECOND_MS, monotonic_seconds, now_ms
-from stream_app.commands.output import result, until_told
 from stream_app.dev import EmbeddedPair, ServerError
 from stream_app.dev.demo_lines import Moment, summary_lines
 from stream_app.dev.demo_reading import Reader, Seen
@@ -29,6 +28,7 @@ from stream_app.dev.simulation_story import title_at
 from stream_app.dev.simulation_world import hour_of_day
 from stream_app.dev.simulator import simulate
 from stream_app.failure import Failure
+from stream_app.output import result, until_told
 from stream_app.settings import Settings
 from stream_app.sinks.ordered_sender import OrderedSender
 from stream_app.sinks.reach import quiet_clients
@@ -40,14 +40,16 @@ LOOK_SECONDS = 0.4
 NUMBERS_EXPECTED_SECONDS = 20.0
 LAST_FLUSH_SECONDS = 3.0
 
-# What differs from a worker's usual settings, because time runs fast: what is silent for a second was silent for
-# twelve minutes in the shop, and a rule over an hour must not wait for it any longer.
+# What differs from a worker's usual settings. Time runs fast: what is silent for a second was silent for twelve
+# minutes in the shop, and a rule over an hour must not wait for it any longer. And the embedded broker lets a
+# group's first member wait for half its session timeout, which a person would have to sit out.
 _FAST = {
     "allowed_lateness": 10 * MINUTE_MS,
     "idle_timeout": SECOND_MS,
     "cart_timeout": 30 * MINUTE_MS,
     "chat_timeout": 2 * MINUTE_MS,
     "duplicate_window": 60 * MINUTE_MS,
+    "session_timeout": 4 * SECOND_MS,
 }
 _PLAIN = {
     "kafka_security_protocol": "PLAINTEXT",

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stream_app.commands.output import printable
 from stream_app.dev.demo_reading import Numbers, Seen
 from stream_app.metrics.catalogue import TOTAL
 from stream_app.metrics.rates import RateValue
+from stream_app.output import printable
 
 LONGEST_SUMMARY = 400
 
@@ -82,7 +82,7 @@ def status_line(seen: Seen, moment: Moment) -> str:
         f"{numbers.count(TOTAL, 'deliveries'):,.0f} deliveries, open rate {percent(numbers.rate(TOTAL, 'open_rate'))}, "
         f"CTR {percent(numbers.rate(TOTAL, 'ctr'), 2)}, opt-outs {percent(numbers.rate(TOTAL, 'optout_rate'), 2)}, "
         f"carts abandoned in 1h {percent(numbers.rate('1h', 'abandonment_rate'))}, {len(seen.firing)} firing, "
-        f"{seen.dead_letters.total()} dead letters"
+        f"dead letters {seen.dead_letters.total()}"
     )
 
 

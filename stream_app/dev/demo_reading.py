@@ -24,7 +24,7 @@ from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options, redis_options
 
 CHANGES_KEPT = 200
-KEYS_SHOWN = 30
+CAMPAIGNS_READ = 12
 POLL_MS = 200
 
 
@@ -96,7 +96,7 @@ class Reader:
         self.seen = Seen()
 
     async def __aenter__(self) -> Self:
-        self._redis = redis.Redis.from_url(**redis_options(self._settings), decode_responses=True)
+        self._redis: Any = redis.Redis.from_url(**redis_options(self._settings), decode_responses=True)
         self._consumer = AIOKafkaConsumer(
             **aiokafka_options(self._settings),
             group_id=None,
@@ -138,7 +138,7 @@ class Reader:
     async def look(self) -> None:
         """Read the numbers, the firing alerts and the customers at risk as they are now."""
         prefix = self._settings.redis_prefix
-        names = await self._redis.zrevrange(f"{prefix}index:campaign", 0, KEYS_SHOWN - 1)
+        names = await self._redis.zrevrange(f"{prefix}index:campaign", 0, CAMPAIGNS_READ - 1)
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(f"{prefix}metrics:all:all")
             pipeline.hvals(f"{prefix}alerts:firing")
@@ -150,7 +150,9 @@ class Reader:
         seen.everything = Numbers(everything)
         seen.firing = sorted(map(orjson.loads, firing), key=_worst_first)
         seen.risks = [Risk(customer, score) for customer, score in risks]
-        seen.campaigns |= {name: Numbers(fields) for name, fields in zip(names, campaigns, strict=True)}
+        seen.campaigns |= {
+            name: Numbers(fields) for name, fields in reversed(list(zip(names, campaigns, strict=True)))
+        }
         if everything and seen.first_numbers_at is None:
             seen.first_numbers_at = monotonic_seconds()
 

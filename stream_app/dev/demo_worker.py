@@ -25,13 +25,17 @@ LOG_BYTES = 64 * 1024
 _PROJECT = Path(__file__).parents[2]
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 _DURATIONS = (
-    "allowed_lateness",
-    "idle_timeout",
-    "cart_timeout",
-    "chat_timeout",
-    "retention",
-    "duplicate_window",
+    *("allowed_lateness", "idle_timeout", "cart_timeout", "chat_timeout"),
+    *(
+        "retention",
+        "duplicate_window",
+        "session_timeout",
+        "flush_interval",
+        "snapshot_interval",
+        "fetch_wait",
+    ),
 )
+_PLAIN = ("kafka", "prefix", "partitions", "replication", "store", "max_event_bytes")
 
 
 class DemoWorker:
@@ -110,13 +114,8 @@ class DemoWorker:
         variables["PYTHONPATH"] = f"{_PROJECT}{os.pathsep}{path}" if path else str(_PROJECT)
         variables["PYTHONUNBUFFERED"] = "1"
         ours: dict[str, object] = {name: f"{getattr(settings, name)}ms" for name in _DURATIONS}
-        ours |= {
-            "kafka": settings.kafka,
-            "redis": settings.redis.get_secret_value(),
-            "prefix": settings.prefix,
-            "partitions": settings.partitions,
-            "data_dir": self._directory,
-        }
+        ours |= {name: getattr(settings, name) for name in _PLAIN}
+        ours |= {"redis": settings.redis.get_secret_value(), "data_dir": self._directory}
         if settings.rules is not None:
             ours["rules"] = settings.rules.absolute()
         variables |= {ENV_PREFIX + name.upper(): str(value) for name, value in ours.items()}

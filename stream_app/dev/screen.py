@@ -12,11 +12,11 @@ from typing import Any, Protocol, Self
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.commands.output import printable, result
 from stream_app.dev.demo_lines import (
     Moment,
     cart_words,
@@ -32,11 +32,16 @@ from stream_app.dev.demo_lines import (
 )
 from stream_app.dev.demo_reading import Numbers, Seen
 from stream_app.metrics.catalogue import TOTAL
+from stream_app.output import printable, result
 
 STATUS_SECONDS = 5.0
 ALERTS_SHOWN = 6
 RESOLVED_SHOWN = 4
 CAMPAIGNS_SHOWN = 9
+ROOMY_LINES = 36
+"""A terminal of so many lines has room for whole sentences."""
+OTHER_LINES = 18
+"""What header, frames, titles and the shop's lines take."""
 _COLOURS = {"critical": "bold red", "warning": "yellow"}
 
 
@@ -60,6 +65,7 @@ class PlainOutput:
     """One line per change of an alert, and a line on the state of things every few seconds."""
 
     def __init__(self) -> None:
+        self._seconds = 0.0
         self._next_status = 0.0
 
     def __enter__(self) -> Self:
@@ -72,13 +78,17 @@ class PlainOutput:
 
     def change(self, alert: dict[str, Any]) -> None:
         """Print the change."""
-        result(change_line(alert))
+        self._print(change_line(alert))
 
     def show(self, seen: Seen, moment: Moment) -> None:
         """Print the state of things, if it is time."""
+        self._seconds = moment.seconds
         if moment.seconds >= self._next_status:
             self._next_status = moment.seconds + STATUS_SECONDS
-            result(status_line(seen, moment))
+            self._print(status_line(seen, moment))
+
+    def _print(self, line: str) -> None:
+        result(f"{self._seconds:4.0f} s  {line}")
 
 
 class Screen:
@@ -109,18 +119,19 @@ class Screen:
 
 def draw(seen: Seen, moment: Moment, where: str, height: int) -> RenderableType:
     """Everything on one screen of so many lines; what is least urgent gives way."""
-    parts = [_header(seen, moment, where), _firing(seen), *_resolved(seen)]
+    roomy = height >= ROOMY_LINES
+    parts: list[RenderableType] = [_header(seen, moment, where), _firing(seen, roomy), _resolved(seen, roomy)]
     if not seen.everything.as_of:
         return Group(*parts, Text("\nwaiting for the worker's first numbers …", style="dim"))
-    room = height - 20 - min(len(seen.firing), ALERTS_SHOWN)
+    room = height - OTHER_LINES - min(len(seen.firing), ALERTS_SHOWN) * (2 if roomy else 1)
     return Group(*parts, _campaigns(seen, max(3, min(CAMPAIGNS_SHOWN, room))), _shop(seen))
 
 
 def _header(seen: Seen, moment: Moment, where: str) -> Text:
-    shop = hour_and_minute(seen.everything.as_of)
+    shop = printable(seen.everything.as_of)[:16].replace("T", " ") or "--:--"
     return Text.assemble(
         ("stream-app demo", "bold"),
-        f"   {moment.seconds:.0f} s   in the shop it is ",
+        f"   {moment.seconds:.0f} s   shop time ",
         (shop, "bold cyan"),
         f"   {moment.sent:,} events, {moment.a_second:,.0f}/s\n",
         (f"Simulated: {moment.now_in_shop}\n", "italic"),
@@ -130,58 +141,62 @@ def _header(seen: Seen, moment: Moment, where: str) -> Text:
     )
 
 
-def _firing(seen: Seen) -> Panel:
+def _firing(seen: Seen, roomy: bool) -> Panel:
     if not seen.firing:
-        return Panel(
-            Text("no alert is firing", style="green"),
-            title="alerts",
-            title_align="left",
-            border_style="green",
-        )
-    lines = Text(overflow="ellipsis", no_wrap=True)
+        calm = Text("no alert is firing", style="green")
+        return Panel(calm, title="alerts", title_align="left", border_style="green")
+    lines = _alert_grid(roomy)
     for alert in seen.firing[:ALERTS_SHOWN]:
         colour = _COLOURS.get(str(alert.get("severity")), "bold")
-        lines.append(f"{hour_and_minute(alert.get('started_at'))} ", style="dim")
-        lines.append(f"{printable(str(alert.get('kind'))):<11} ", style=colour)
-        lines.append(summary_of(alert) + "\n")
+        kind = Text(printable(str(alert.get("kind"))), style=colour)
+        lines.add_row(hour_and_minute(alert.get("started_at")), kind, Text(summary_of(alert)))
     more = len(seen.firing) - ALERTS_SHOWN
     if more > 0:
-        lines.append(f"… and {more} more\n", style="dim")
-    lines.rstrip()
+        lines.add_row("", "", Text(f"… and {more} more", style="dim"))
     return Panel(lines, title=f"{len(seen.firing)} firing", title_align="left", border_style="red")
 
 
-def _resolved(seen: Seen) -> list[Text]:
+def _resolved(seen: Seen, roomy: bool) -> Padding:
+    """The last alerts that were resolved, the newest first."""
+    lines = _alert_grid(wrap=False)
     resolved = [alert for alert in seen.changes if alert.get("state") == "resolved"]
-    lines = []
-    for alert in resolved[-RESOLVED_SHOWN:]:
-        line = Text(overflow="ellipsis", no_wrap=True)
-        line.append(f"  {hour_and_minute(alert.get('ended_at'))} ", style="dim")
-        line.append(f"{printable(str(alert.get('kind'))):<11} ", style="green")
-        line.append(summary_of(alert), style="dim")
-        lines.append(line)
-    return lines
+    for alert in reversed(resolved[-RESOLVED_SHOWN if roomy else -1 :]):
+        kind = Text(printable(str(alert.get("kind"))), style="green")
+        lines.add_row(hour_and_minute(alert.get("ended_at")), kind, Text(summary_of(alert), style="dim"))
+    return Padding(lines, (0, 2))
 
 
-def _campaigns(seen: Seen, most: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold", expand=False)
+def _alert_grid(wrap: bool) -> Table:
+    """Time, kind and summary in columns; without wrapping, long summaries end in an ellipsis."""
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(style="dim", no_wrap=True, width=5)
+    grid.add_column(no_wrap=True, width=11)
+    grid.add_column(no_wrap=not wrap, overflow="fold" if wrap else "ellipsis", ratio=1)
+    return grid
+
+
+def _campaigns(seen: Seen, most: int) -> Padding:
+    table = Table(
+        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False, header_style="bold"
+    )
     table.add_column("campaign", no_wrap=True, max_width=24)
-    for title in ("delivered", "opened", "CTR", "CTOR", "opted out (95 %)", "adj. CTR"):
+    for title in ("delivered", "open", "CTR", "CTOR", "opt-out (95 %)", "adj."):
         table.add_column(title, justify="right", no_wrap=True)
     for name, numbers in list(seen.campaigns.items())[-most:]:
         table.add_row(printable(name, 24), *_campaign_cells(numbers), style=_row_style(seen, name))
-    return table
+    return Padding(table, (1, 0))
 
 
 def _campaign_cells(numbers: Numbers) -> tuple[str, ...]:
-    return (
-        f"{numbers.count(TOTAL, 'deliveries'):,.0f}",
+    """The numbers of a campaign, as narrow as can be."""
+    cells = (
         percent(numbers.rate(TOTAL, "open_rate")),
         percent(numbers.rate(TOTAL, "ctr"), 2),
         percent(numbers.rate(TOTAL, "ctor")),
         percent_and_interval(numbers.rate(TOTAL, "optout_rate")),
         percent(numbers.rate(TOTAL, "ctr_adjusted"), 2),
     )
+    return (f"{numbers.count(TOTAL, 'deliveries'):,.0f}", *(cell.replace(" %", "%") for cell in cells))
 
 
 def _row_style(seen: Seen, campaign: str) -> str:
@@ -195,9 +210,9 @@ def _row_style(seen: Seen, campaign: str) -> str:
 
 def _shop(seen: Seen) -> Table:
     numbers = seen.everything
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(style="bold", no_wrap=True, width=12)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_row("carts, 1h", cart_words(numbers, "1h"))
     table.add_row("chats, 1h", chat_words(numbers, "1h"))
     table.add_row("tickets, 24h", ticket_words(numbers, "24h"))

@@ -19,12 +19,14 @@ goes like this one. At the demo's pace an hour takes five seconds, and its first
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 ADA: Final = "customer-ada"
 PRICE_WATCH: Final = "price-watch"
 PRICE_WATCHERS: Final = 400
 DAY_BEGINS: Final = 6.0
+DAY_ENDS: Final = 22.0
 
 
 class Segment(NamedTuple):
@@ -95,7 +97,7 @@ class Deed(NamedTuple):
 
     at: float
     event_type: str
-    fields: dict[str, object]
+    fields: Mapping[str, object]
 
 
 _TICKET: Final = {"ticket_id": "ticket-ada", "channel": "web"}
@@ -157,8 +159,10 @@ BAD_RECORDS_AN_HOUR: Final = 4
 
 def title_at(hour: float) -> str:
     """What is going on in the shop at an hour of the day, for a person."""
+    if not DAY_BEGINS <= hour < DAY_ENDS:
+        return "a quiet night in the shop"
     begun = [chapter.title for chapter in CHAPTERS if chapter.begin <= hour]
-    return begun[-1] if begun and hour < 21 else "a quiet hour in the shop"
+    return begun[-1] if begun else "an ordinary morning: the first newsletters go out"
 
 
 def campaign_on(name: str, day: int) -> str:

@@ -96,9 +96,9 @@ class BatchConsumer(driver.Consumer):
             await self.perform_seek()
             return
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if self._is_over(generation):
                 break
-            if tp not in (active or ()) and tp not in self._buffered_partitions:
+            if active is not None and tp not in active | self._buffered_partitions:
                 continue
             if self._is_changelog_tp(tp):
                 for record in batch:
@@ -111,6 +111,10 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self.committable.pop(tp, None)
+
+    def _is_over(self, generation: int) -> bool:
+        """Whether a rebalance has begun since this generation's records were fetched."""
+        return not self.flow_active or bool(self.app.consumer_generation_id != generation)
 
     def _to_batch(self, tp: TP, batch: list[ConsumerRecord], generation: int) -> ConsumerMessage:
         last = batch[-1]

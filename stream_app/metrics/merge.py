@@ -1,26 +1,21 @@
 """The merger: adds up the shards' absolute numbers of its dimension keys. Pure.
 
 Stands between the partials and the sinks. A merger is one partition of the partials topic. For each key
-it keeps what each shard said last, and the sum of that in windows; alert rules are held against the sums.
-A partial of an older epoch or of a stale owner is ignored. The clock is an argument.
+it keeps what each shard said last, and the sum of that in windows. A partial of an older epoch or of a stale owner is ignored. The clock is an argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import msgspec
 
-from stream_app.alerts.desk import AlertDesk
-from stream_app.alerts.lifecycle import AlertChange
-from stream_app.alerts.rules import Rules
 from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
-from stream_app.metrics.cells import Cell, numbers
+from stream_app.metrics.cells import Cell
 from stream_app.metrics.partials import KeyPartial, Partial
-from stream_app.metrics.snapshots import Snapshot, split_key, take_snapshot
+from stream_app.metrics.snapshots import Snapshot, take_snapshot
 from stream_app.metrics.windows import MergedKey, difference
 from stream_app.settings import Settings
 from stream_app.state.shelf import Drawer, Shelf
@@ -51,13 +46,12 @@ class MergeFlush(NamedTuple):
 
     header: MergeHeader
     snapshots: list[Snapshot]
-    changes: list[AlertChange]
 
 
 class Merger:
     """The merged state of one partition of the partials topic."""
 
-    def __init__(self, shelf: Shelf, header: bytes | None, rules: Rules, settings: Settings) -> None:
+    def __init__(self, shelf: Shelf, header: bytes | None, settings: Settings) -> None:
         held = msgspec.msgpack.decode(header, type=MergeHeader) if header else MergeHeader()
         self.next_offset = held.next_offset
         self._settings = settings
@@ -69,8 +63,6 @@ class Merger:
         self._empties: list[tuple[int, str]] = []
         self._waiting_to_empty: set[str] = set()
         self._restore()
-        self.desk = AlertDesk(shelf, rules)
-        self._judged: dict[str, int] = {}
         self._changed: set[str] = set()
         self._due: dict[str, None] = dict.fromkeys(name for name in held.due if name in self._keys)
         self._sent_at: dict[str, int] = {}
@@ -99,12 +91,20 @@ class Merger:
             for key in word.keys:
                 self._apply(word.shard, key)
 
-    def flush(self, clock_ms: int) -> MergeFlush | None:
-        """Judge what changed and take out snapshots that are due; None if there is nothing to tell."""
-        changes = self._judge()
+    def take_changed(self) -> set[str]:
+        """The keys that changed since the last call, to be judged."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def key(self, name: str) -> MergedKey | None:
+        """The merged numbers of a key."""
+        return self._keys.get(name)
+
+    def flush(self, clock_ms: int, must: bool = False) -> MergeFlush | None:
+        """Take out the snapshots that are due; None if nothing has changed, unless there ``must`` be a flush."""
         self._empty_windows()
         names = [name for name in self._due if self._may_send(name, clock_ms)]
-        if not (self._dirty or changes or names):
+        if not (self._dirty or names or must):
             return None
         snapshots = []
         for name in names:
@@ -113,8 +113,7 @@ class Merger:
             snapshots.append(take_snapshot(name, self._keys[name], self.watermark_ms))
         self._dirty = False
         self.unflushed = 0
-        header = MergeHeader(self.next_offset, [*names, *self._due])
-        return MergeFlush(header, snapshots, changes)
+        return MergeFlush(MergeHeader(self.next_offset, [*names, *self._due]), snapshots)
 
     def all_snapshots(self) -> Iterable[Snapshot]:
         """Every key as it is now, for a view that has to be filled again."""
@@ -141,7 +140,6 @@ class Merger:
         self._keys.pop(full_key, None)
         self._due.pop(full_key, None)
         self._sent_at.pop(full_key, None)
-        self._judged.pop(full_key, None)
         for shard in self._marks:
             self._tallies.delete(f"{full_key}{_SEPARATOR}{shard}")
 
@@ -161,24 +159,6 @@ class Merger:
         self._changed.add(word.key)
         self._due[word.key] = None
         self._await_emptiness(word.key, merged)
-
-    def _judge(self) -> list[AlertChange]:
-        """Judge the keys that changed, and as time goes on those with a pending or firing alert."""
-        changes: list[AlertChange] = []
-        now_edge = self.watermark_ms // PANE_MS
-        for name in self._changed | self.desk.active_keys():
-            merged = self._keys.get(name)
-            if merged is None:
-                continue
-            dimension, key = split_key(name)
-            edge = max(merged.as_of_ms // PANE_MS, now_edge)
-            if name not in self._changed and self._judged.get(name) == edge:
-                continue
-            self._judged[name] = edge
-            counts = partial(_counts_at, merged, edge)
-            changes += self.desk.judge(dimension, key, counts, edge * PANE_MS)
-        self._changed.clear()
-        return changes
 
     def _empty_windows(self) -> None:
         """When time has emptied a key's longest window, its empty windows are told once."""
@@ -220,7 +200,3 @@ class Merger:
 def _split_cell_name(name: str) -> tuple[str, int, int]:
     full_key, shard, pane = name.rsplit(_SEPARATOR, 2)
     return full_key, int(shard), int(pane)
-
-
-def _counts_at(merged: MergedKey, edge: int, window: str) -> dict[str, float]:
-    return numbers(merged.window_at(window, edge))

@@ -74,6 +74,10 @@ class Shelf:
             hot.clear()
         return changes
 
+    def has_changes(self) -> bool:
+        """Whether anything changed since the last ``write_down``."""
+        return bool(self._changed)
+
     def is_clean(self, key: str) -> bool:
         """Whether an object is unchanged since it was last written down."""
         return key not in self._changed

@@ -1,4 +1,8 @@
-"""How counts and ratings change a customer's signs of churn. Pure; stands beside the customers."""
+"""How counts and ratings change a customer's signs of churn. Pure; stands beside the customers.
+
+A sign is taken back by its opposite: a purchase ends the abandoned carts, an answered chat the missed ones,
+the last resolution the reopened tickets, a good rating the bad ones.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from stream_app.state.customers import Signs
 
 _CARTS_ABANDONED = slot_of("carts_abandoned")
 _CARTS_PURCHASED = slot_of("carts_purchased")
+_CHATS_ANSWERED = slot_of("chats_answered")
 _CHATS_MISSED = slot_of("chats_missed")
 _TICKETS_OPENED = slot_of("tickets_opened")
 _TICKETS_REOPENED = slot_of("tickets_reopened")
@@ -23,6 +28,9 @@ def feel(signs: Signs, slot: int, number: int) -> None:
             signs.carts_abandoned = 0
     elif slot == _CHATS_MISSED:
         signs.chats_missed = max(0, signs.chats_missed + number)
+    elif slot == _CHATS_ANSWERED:
+        if number > 0:
+            signs.chats_missed = 0
     elif slot == _TICKETS_OPENED:
         signs.tickets_open = max(0, signs.tickets_open + number)
     elif slot == _TICKETS_REOPENED:
@@ -30,6 +38,8 @@ def feel(signs: Signs, slot: int, number: int) -> None:
         signs.tickets_reopened = max(0, signs.tickets_reopened + number)
     elif slot == _TICKETS_RESOLVED:
         signs.tickets_open = max(0, signs.tickets_open - number)
+        if signs.tickets_open == 0:
+            signs.tickets_reopened = 0
 
 
 def feel_rating(signs: Signs, rating: int) -> None:

@@ -15,11 +15,11 @@ from stream_app.commands import lines
 from stream_app.commands.destination import customer_of, destination
 from stream_app.commands.letters import Letter, Skipped, destination_of
 from stream_app.commands.lines import read_blocks
-from stream_app.commands.output import printable
 from stream_app.commands.watch import MAIN_RATES
 from stream_app.failure import Failure
 from stream_app.ingest.decode import Reason, Rejected, decode
 from stream_app.metrics.catalogue import RATE_BY_NAME
+from stream_app.output import printable
 from stream_app.sinks.ordered_sender import partition_of
 
 NOW_MS = 1_800_000_000_000

@@ -1,0 +1,166 @@
+"""The shard station: one shard, the churn rule over its customers, and how it is flushed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from aiokafka.errors import MessageSizeTooLargeError
+
+from stream_app.alerts.churn import ChurnFacts, assess
+from stream_app.alerts.desk import AlertDesk
+from stream_app.alerts.lifecycle import AlertChange
+from stream_app.clock import SECOND_MS, now_ms
+from stream_app.ingest.topics import DEAD_LETTERS, PARTIALS
+from stream_app.ingest.watermark import NO_TIME
+from stream_app.metrics.partials import KeyPartial, pack
+from stream_app.sinks.publisher import OutRecord
+from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
+from stream_app.state.customers import Customer
+from stream_app.state.shard import DeadLetter, Shard
+from stream_app.state.tallies import KeyChange
+from stream_app.stations.base import Station, firing_alert
+
+logger = logging.getLogger(__name__)
+
+
+class ShardStation(Station):
+    """One shard."""
+
+    shard: Shard
+    desk: AlertDesk
+
+    async def claim(self) -> None:
+        """Take the shard over from its journal, and publish again what the last epoch changed."""
+        header = await self.claim_journal()
+        self.shard = Shard(self.journal.shelf, header.state if header else None, self.settings, now_ms())
+        self.desk = AlertDesk(self.journal.shelf, self.rules)
+        self._applied: dict[str, int] = {}
+        self._told_watermark_ms = 0
+        self._told_at_ms = 0
+        self._in_band: set[str] = set()
+        outbox = header.outbox if header else []
+        await self._publish(self.shard.key_changes(self.journal.last_changes), outbox)
+        retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
+        if retired:
+            await self._flush_changes(retired)
+
+    async def flush(self) -> None:
+        """Journal and publish what has changed since the last flush."""
+        async with self._flushing:
+            if self.shard.has_changes():
+                await self._flush_changes([])
+            elif self._owes_watermark():
+                await self._publish([], [])
+
+    def applied(self, topic: str) -> int:
+        """Up to before which offset a topic is in the journal, and may be committed."""
+        return self._applied.get(topic, 0)
+
+    def everything(self) -> Iterator[CustomerRisk | FiringAlert]:
+        """Every customer in a band and every firing alert, for a view that has to be filled again."""
+        yield from (firing_alert(change) for change in self.desk.firing())
+        for customer_id, customer in list(self.shard.customers.items()):
+            risk = self._risk(customer_id, customer)
+            if risk.band is not None:
+                self._in_band.add(customer_id)
+                yield risk
+
+    async def _flush_changes(self, changes: list[AlertChange]) -> None:
+        out = self.shard.flush()
+        risks = self._assess(out.customers, changes)
+        entries = self.journal.shelf.write_down()
+        await self._publish_dead_letters(out.dead_letters)
+        await self.write_epoch(entries, out.header, changes, self.shard.expired)
+        self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}
+        await self._publish(out.keys, changes)
+        self.show_alerts(changes)
+        for risk in risks:
+            self.view.show(risk)
+
+    def _assess(self, customer_ids: set[str], changes: list[AlertChange]) -> list[CustomerRisk]:
+        """Hold the customers that events or time have touched against the churn rule; adds to the changes
+        of alerts, and returns the risks that the view must show."""
+        risks = []
+        for customer_id in sorted(customer_ids):
+            customer = self.shard.customers.get(customer_id)
+            if customer is None:
+                continue
+            as_of_ms = max(customer.last_seen_ms, self.shard.watermark.current_ms)
+            opted_out = customer.signs.opted_out
+            changes += self.desk.judge_customer(customer_id, _facts(customer), opted_out, as_of_ms)
+            risk = self._risk(customer_id, customer)
+            if risk.band is not None:
+                self._in_band.add(customer_id)
+                risks.append(risk)
+            elif customer_id in self._in_band:
+                self._in_band.discard(customer_id)
+                risks.append(risk)
+        return risks
+
+    def _risk(self, customer_id: str, customer: Customer) -> CustomerRisk:
+        score, reasons = assess(_facts(customer))
+        rule = self.rules.churn
+        band = None if rule is None or customer.signs.opted_out else rule.band_of(score)
+        return CustomerRisk(customer_id, score, band, tuple(reasons), customer.last_seen_ms)
+
+    async def _publish(self, keys: Sequence[KeyChange], changes: Sequence[AlertChange]) -> None:
+        """Tell the mergers the absolute numbers of what changed, and the world the alerts."""
+        watermark, journal = self.shard.watermark, self.journal
+        if all(progress.newest_ms == NO_TIME for progress in watermark.partitions.values()):
+            return  # a shard without events holds nothing back
+        self._told_watermark_ms, self._told_at_ms = watermark.current_ms, now_ms()
+        partials = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in keys]
+        place = (self.number, journal.generation, journal.epoch, watermark.current_ms)
+        packed = pack(*place, partials, self.settings.partitions)
+        topic = self.settings.topic(PARTIALS)
+        records = [OutRecord(topic, None, value, partition) for partition, value in packed]
+        await self.publisher.write([*records, *self.alert_records(changes)])
+
+    def _owes_watermark(self) -> bool:
+        moved = self.shard.watermark.current_ms > self._told_watermark_ms
+        return moved and now_ms() - self._told_at_ms >= SECOND_MS
+
+    async def _publish_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        records = [self._dead_letter_record(letter) for letter in letters]
+        try:
+            await self.publisher.write(records)
+        except MessageSizeTooLargeError:
+            for record in records:
+                await self._publish_in_spite_of_size(record)
+
+    async def _publish_in_spite_of_size(self, record: OutRecord) -> None:
+        try:
+            await self.publisher.write([record])
+        except MessageSizeTooLargeError:
+            logger.warning(
+                "a record is too large for the dead letters; its value stays in its own topic only"
+            )
+            note = ("truncated", b"too large for this topic; read it at its topic, partition and offset")
+            await self.publisher.write([record._replace(value=b"", headers=[*record.headers[:5], note])])
+
+    def _dead_letter_record(self, letter: DeadLetter) -> OutRecord:
+        ours = {
+            "reason": letter.reason.value,
+            "detail": letter.detail,
+            "topic": self.settings.topic(letter.topic),
+            "partition": str(self.number),
+            "offset": str(letter.record.offset),
+        }
+        headers = [(name, text.encode("utf-8", "replace")) for name, text in ours.items()]
+        theirs = [(name, value or b"") for name, value in letter.record.headers if name not in ours]
+        topic = self.settings.topic(DEAD_LETTERS)
+        return OutRecord(topic, letter.record.key, letter.record.value, self.number, [*headers, *theirs])
+
+
+def _facts(customer: Customer) -> ChurnFacts:
+    signs = customer.signs
+    return ChurnFacts(
+        unanswered=len(signs.unanswered),
+        answered_before=signs.engaged_ms >= 0,
+        tickets_open=signs.tickets_open,
+        tickets_reopened=signs.tickets_reopened,
+        carts_abandoned=signs.carts_abandoned,
+        chats_missed=signs.chats_missed,
+        rating_low=signs.ratings_low,
+    )
