@@ -32,3 +32,4 @@ def set_up_logging(level: int = logging.INFO) -> None:
     # Subclasses of Faust's services log under our names what only Faust's makers want to read.
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)  # it warns of every timer that is late

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from kafka import KafkaConsumer, TopicPartition
+
+from stream_app.settings import Settings, load_settings
+from tests.oracle.windows import Result
+from tests.support.comparison import differences
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +46,111 @@ def running_worker(environment: dict[str, str], log: Path) -> Iterator[subproces
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Settings with a prefix of their own, and the environment in which a program finds them."""
+
+    settings: Settings
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Where the broker listens."""
+        return self.settings.kafka
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic."""
+        return self.settings.topic(name)
+
+
+def installation(kafka: str, redis: str, data_dir: Path, **options: str) -> Installation:
+    """An installation on these servers; options are settings as their variables would have them."""
+    given = {
+        **{"kafka": kafka, "redis": redis, "prefix": f"test-{uuid4().hex[:12]}.", "data_dir": str(data_dir)},
+        **{"idle_timeout": "1s", "session_timeout": "6s"},
+        **options,
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
+    variables = {f"STREAM_APP_{name.upper()}": value for name, value in given.items()}
+    return Installation(load_settings(**given), clean | variables)
+
+
+class Worker:
+    """A worker as a process of its own, ended by its own pid; its log goes to a file."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stream_app", "worker"],
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=environment,
+            )
+
+    def said(self, text: str) -> int:
+        """How often something is in the log."""
+        return self.log.read_text("utf-8", "replace").count(text)
+
+    def wait_for(self, text: str, seconds: float = 30.0, times: int = 1) -> Worker:
+        """Wait until the log has a text so many times; returns itself."""
+
+        def there() -> bool:
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"the worker ended with {self.process.returncode}:\n{self.log.read_text()}"
+                )
+            return self.said(text) >= times
+
+        wait_until(there, seconds, f"the worker says {text!r}", every=0.05)
+        return self
+
+    def wait_for_end(self, seconds: float = 20.0) -> int:
+        """Wait until it has ended; returns its exit code."""
+        return self.process.wait(seconds)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it without any chance to clean up; a stopped one as well."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+class Crew:
+    """Workers of one installation; all that are left end with the test."""
+
+    def __init__(self, place: Installation, logs: Path) -> None:
+        self._place = place
+        self._logs = logs
+        self.workers: list[Worker] = []
+
+    def start(self) -> Worker:
+        """Start one more worker and wait until it serves partitions."""
+        return self.begin().wait_for("serving shards")
+
+    def begin(self) -> Worker:
+        """Start one more worker without waiting for it."""
+        worker = Worker(self._place.environment, self._logs / f"worker-{len(self.workers)}.log")
+        self.workers.append(worker)
+        return worker
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        for worker in self.workers:
+            worker.kill()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:
@@ -90,3 +203,17 @@ class LastSnapshots(TopicReader):
         """A count of a key's total, or None if the key has no snapshot."""
         snapshot = self.update().get(key)
         return None if snapshot is None else snapshot["windows"]["total"]["counts"][count]
+
+    def wait_until_exact(self, expected: Result, seconds: float) -> None:
+        """Wait until every window of every key is that of the oracle; fails with what differs."""
+        deadline = time.monotonic() + seconds
+        while (wrong := differences(self.update(), expected)) and time.monotonic() < deadline:
+            pass
+        if wrong:
+            shown = "\n".join(wrong[:20])
+            raise AssertionError(f"{len(wrong)} differences after {seconds} s:\n{shown}")
+
+
+def headers_of(record: Any) -> dict[str, str]:
+    """A record's headers as text."""
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
