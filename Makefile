@@ -57,7 +57,7 @@ lock: $(STAMP) ## write the lock files anew from pyproject.toml; UPGRADE=--upgra
 	$(call compile,requirements-dev.lock,--group dev --constraint requirements.lock)
 
 compile = $(VENV)/uv/bin/uv pip compile pyproject.toml --output-file $(1) --quiet --universal --python-version 3.11 \
-	--all-extras $(2) --generate-hashes --no-emit-index-url --no-emit-find-links \
+$(2) --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock" $(UPGRADE)
 
 clean: ## remove what make made, .venv/ included; a worker's files in var/ stay

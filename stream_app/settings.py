@@ -64,7 +64,6 @@ class Settings(BaseSettings):
     )
     rules: Path | None = Field(None, description="the alert rules file; the shipped rules if unset")
     data_dir: Path = Field(Path("var"), description="a worker's local files")
-    store: Literal["memory", "rocksdb"] = Field("memory", description="where a worker keeps its state")
     flush_interval: Duration = Field(200, ge=10, description="how often changes are journaled and published")
     snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")

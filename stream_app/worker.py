@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 
@@ -18,6 +19,8 @@ from stream_app.telemetry import set_up_logging
 from stream_app.topology import SignalsApp, build_app
 
 logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 20.0
 
 
 def run(settings: Settings) -> int:
@@ -59,7 +62,11 @@ async def _serve(settings: Settings, rules: Rules) -> BaseException | None:
             task.cancel()
         failure = app._crash_reason if app._crashed.is_set() else None
     logger.info("worker stops%s", "" if failure is None else f" because of {type(failure).__name__}")
-    await app.stop()
+    try:
+        await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+    except TimeoutError:
+        sys.stderr.write(f"stream-app worker: did not stop within {_STOP_SECONDS:.0f} s; ended\n")
+        os._exit(1)  # nothing is lost: what was not flushed is read again
     return failure
 
 

@@ -25,6 +25,7 @@ from stream_app.sinks.connections import aiokafka_options, redis_options
 
 CHANGES_KEPT = 200
 CAMPAIGNS_READ = 12
+RISKS_READ = 3
 POLL_MS = 200
 
 
@@ -136,25 +137,27 @@ class Reader:
                 self._on_change(alert)
 
     async def look(self) -> None:
-        """Read the numbers, the firing alerts and the customers at risk as they are now."""
-        prefix = self._settings.redis_prefix
-        names = await self._redis.zrevrange(f"{prefix}index:campaign", 0, CAMPAIGNS_READ - 1)
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hgetall(f"{prefix}metrics:all:all")
-            pipeline.hvals(f"{prefix}alerts:firing")
-            pipeline.zrevrange(f"{prefix}churn", 0, 2, withscores=True)
-            for name in names:
-                pipeline.hgetall(f"{prefix}metrics:campaign:{name}")
-            everything, firing, risks, *campaigns = await pipeline.execute()
-        seen = self.seen
-        seen.everything = Numbers(everything)
-        seen.firing = sorted(map(orjson.loads, firing), key=_worst_first)
-        seen.risks = [Risk(customer, score) for customer, score in risks]
-        seen.campaigns |= {
-            name: Numbers(fields) for name, fields in reversed(list(zip(names, campaigns, strict=True)))
-        }
-        if everything and seen.first_numbers_at is None:
-            seen.first_numbers_at = monotonic_seconds()
+        """Read the numbers as they are now."""
+        await read_numbers(self._redis, self._settings.redis_prefix, self.seen)
+
+
+async def read_numbers(client: Any, prefix: str, seen: Seen) -> None:
+    """Read the numbers, the firing alerts and the customers at risk as they are now."""
+    names = await client.zrevrange(f"{prefix}index:campaign", 0, CAMPAIGNS_READ - 1)
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.hgetall(f"{prefix}metrics:all:all")
+        pipeline.hvals(f"{prefix}alerts:firing")
+        pipeline.zrevrange(f"{prefix}churn", 0, RISKS_READ - 1, withscores=True)
+        for name in names:
+            pipeline.hgetall(f"{prefix}metrics:campaign:{name}")
+        everything, firing, risks, *campaigns = await pipeline.execute()
+    seen.everything = Numbers(everything)
+    seen.firing = sorted(map(orjson.loads, firing), key=_worst_first)
+    seen.risks = [Risk(customer, score) for customer, score in risks]
+    newest_last = reversed(list(zip(names, campaigns, strict=True)))
+    seen.campaigns |= {name: Numbers(fields) for name, fields in newest_last}
+    if everything and seen.first_numbers_at is None:
+        seen.first_numbers_at = monotonic_seconds()
 
 
 def _worst_first(alert: dict[str, Any]) -> tuple[bool, str]:

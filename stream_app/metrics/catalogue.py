@@ -2,7 +2,7 @@
 
 The state counts what is named here, the snapshots show it, and the docs, help texts and the check
 of alert rules are made from it; a metric that is not in it does not exist. Source of all
-definitions: the project's METRICS document, kept in docs/metrics.md.
+definitions: the project's METRICS document, shown in docs/reference/metrics.md.
 """
 
 from __future__ import annotations

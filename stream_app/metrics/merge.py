@@ -117,8 +117,10 @@ class Merger:
 
     def all_snapshots(self) -> Iterable[Snapshot]:
         """Every key as it is now, for a view that has to be filled again."""
-        for name, merged in self._keys.items():
-            yield take_snapshot(name, merged, self.watermark_ms)
+        for name in list(self._keys):
+            merged = self._keys.get(name)
+            if merged is not None:
+                yield take_snapshot(name, merged, self.watermark_ms)
 
     def expired(self, key: str, value: bytes) -> bool:
         """Whether an object at rest may be forgotten; see the retention setting."""

@@ -6,6 +6,10 @@ be added to what goes out, so nothing here forbids unknown ones.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from stream_app.alerts.lifecycle import AlertChange, fingerprint
+from stream_app.alerts.message import alert_json
 from stream_app.alerts.rules import SEVERITIES
 from stream_app.ingest import topics
 from stream_app.metrics.catalogue import Dimension
@@ -56,7 +60,10 @@ def _alert_properties(kinds: list[str]) -> Json:
             "enum": [*(str(one) for one in Dimension), "customer"],
         },
         "key": {"description": "the campaign, segment, channel or customer", "type": "string"},
-        "window": {"description": "the window that the rule looks at", "enum": list(ALL_WINDOWS)},
+        "window": {
+            "description": "the window that the rule looks at; null for churn",
+            "enum": [*ALL_WINDOWS, None],
+        },
         "value": {"description": "what was measured; null where there is no denominator", **number},
         "threshold": {"description": "what the rule allows", **number},
         "baseline": {"description": "what is usual, where that is known", **number},
@@ -69,6 +76,7 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "churn: the band of the score; null below the lowest",
             "type": ["string", "null"],
         },
+        "runbook": {"description": "what to do, where the rule says so", "type": "string"},
         "started_at": {"description": "when it began", **EMITTED_TIME},
         "ended_at": {
             "description": "when it was over; null until then",
@@ -82,35 +90,51 @@ def _alert_properties(kinds: list[str]) -> Json:
 
 
 def _alert_examples() -> list[Json]:
-    times: Json = {
-        "started_at": "2026-11-22T09:58:20.000Z",
-        "ended_at": None,
-        "as_of": "2026-11-22T10:00:10.000Z",
-    }
-    firing: Json = {
-        "fingerprint": "optout-spike:campaign:spring-sale",
-        "rule": "optout-spike",
-        "kind": "optout",
-    }
-    firing |= {"state": "firing", "severity": "critical", "dimension": "campaign", "key": "spring-sale"}
-    firing |= {"window": "1h", "value": 0.021, "threshold": 0.01, "baseline": 0.002}
-    firing |= {"numerator": 31, "denominator": 1480, "low": 0.0148, "high": 0.0296, **times}
-    firing["summary"] = (
-        "Campaign spring-sale: 31 of 1,480 opted out in the last hour, 2.1 % where 1 % is too many."
+    """What the code that writes alerts makes of an opt-out spike, its end, and a customer at risk."""
+    started_ms = 1_795_341_500_000
+    firing = AlertChange(
+        fingerprint=fingerprint("optout-spike", "campaign", "spring-sale"),
+        rule="optout-spike",
+        kind="optout",
+        state="firing",
+        severity="critical",
+        dimension="campaign",
+        key="spring-sale",
+        started_at_ms=started_ms,
+        as_of_ms=started_ms,
+        metric="optout_rate",
+        window="1h",
+        denominator_window="total",
+        value=31 / 1480,
+        threshold=0.01,
+        resolve=0.003,
+        baseline=0.002,
+        numerator=31,
+        denominator=1480,
+        low=0.0148,
+        high=0.0296,
+        evidence="enough",
     )
-    firing["reasons"] = ["the interval's lower bound, 1.5 %, is above 1 %"]
+    end_ms = started_ms + 3_600_000
     over = {"state": "resolved", "value": 0.0, "numerator": 0, "low": 0.0, "high": 0.0026}
-    over |= {"ended_at": "2026-11-22T11:05:00.000Z", "as_of": "2026-11-22T11:05:00.000Z"}
-    over |= {"summary": "Campaign spring-sale: nobody opted out in the last hour.", "reasons": []}
-    churn: Json = {"fingerprint": "churn-risk:customer:customer-1042", "rule": "churn-risk", "kind": "churn"}
-    churn |= {"state": "firing", "severity": "warning", "dimension": "customer", "key": "customer-1042"}
-    churn |= {
-        "score": 0.74,
-        "band": "at_risk",
-        **times,
-        "summary": "Customer customer-1042 is slipping away.",
-    }
-    return [firing, {**firing, **over}, {**churn, "reasons": ["six messages in a row unopened"]}]
+    resolved = replace(firing, as_of_ms=end_ms, ended_at_ms=end_ms, **over)
+    churn = AlertChange(
+        fingerprint=fingerprint("churn-risk", "customer", "customer-1042"),
+        rule="churn-risk",
+        kind="churn",
+        state="firing",
+        severity="warning",
+        dimension="customer",
+        key="customer-1042",
+        started_at_ms=started_ms,
+        as_of_ms=started_ms,
+        value=0.74,
+        threshold=0.7,
+        resolve=0.45,
+        band="at_risk",
+        reasons=("6 newsletters in a row unopened",),
+    )
+    return [alert_json(change) for change in (firing, resolved, churn)]
 
 
 def alert_headers_schema() -> Json:

@@ -1,8 +1,8 @@
 """The view in Redis: what dashboards and marketing tools read. See CONTRACT, section 3.
 
 Stands at the edge. Only newest values are kept until they are written, so a slow or absent Redis costs
-neither memory nor counting. When Redis was away or was emptied (its marker is gone), everything is
-written anew from what the worker holds.
+neither memory nor counting. When Redis was away or was emptied (this worker's marker is gone), everything
+is written anew from what the worker holds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import orjson
 import redis.asyncio as redis
@@ -28,6 +29,7 @@ STREAM_LENGTH = 10_000
 _PAUSE_SECONDS = 1.0
 _CHECK_SECONDS = 1.0
 _COMMANDS_AT_ONCE = 500
+_MARKER_SECONDS = 3600
 
 
 class FiringAlert(NamedTuple):
@@ -65,13 +67,13 @@ class RedisView:
         self._stream: list[bytes] = []
         self._wake = asyncio.Event()
         self._must_refill = True
-        self._marker = f"{self._prefix}view"
-        self._marker_value = str(now_ms())
+        self._marker = f"{self._prefix}view:{uuid4().hex}"
         self.available: bool | None = None
 
     def show(self, item: Snapshot | FiringAlert | CustomerRisk) -> None:
         """Show a newer value; an older one not yet written is dropped."""
-        self._waiting[_identity(item)] = item
+        if not self._must_refill:  # a refill will write it
+            self._waiting[_identity(item)] = item
         self._wake.set()
 
     def tell(self, data: bytes) -> None:
@@ -109,7 +111,7 @@ class RedisView:
 
     async def _write_out(self, client: Any) -> None:
         self._wake.clear()
-        if self._must_refill or await client.get(self._marker) is None:
+        if self._must_refill or not await client.expire(self._marker, _MARKER_SECONDS):
             await self._write_everything(client)
         waiting, self._waiting = self._waiting, {}
         stream, self._stream = self._stream, []
@@ -127,6 +129,7 @@ class RedisView:
     async def _write_everything(self, client: Any) -> None:
         """The refill: all that this worker holds is written, and what it no longer holds goes."""
         self._must_refill = False
+        self._waiting.clear()
         firing: set[str] = set()
         at_risk: set[str] = set()
         batch: list[Snapshot | FiringAlert | CustomerRisk] = []
@@ -141,7 +144,7 @@ class RedisView:
                 batch.clear()
         await self._write(client, batch)
         await self._remove_stale(client, firing, at_risk)
-        await client.set(self._marker, self._marker_value)
+        await client.set(self._marker, to_rfc3339(now_ms()), ex=_MARKER_SECONDS)
 
     async def _remove_stale(self, client: Any, firing: set[str], at_risk: set[str]) -> None:
         held = await client.hgetall(f"{self._prefix}alerts:firing")

@@ -90,7 +90,7 @@ class Shelf:
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """The keys and bytes at rest of one kind (its letter and colon)."""
         for entries in self.slices:
-            for key, value in entries.items():
+            for key, value in list(entries.items()):  # a copy: the caller may let others run in between
                 if key.startswith(kind):
                     yield key, value
 

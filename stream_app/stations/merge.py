@@ -46,7 +46,7 @@ class MergeStation(Station):
     def everything(self) -> Iterator[Snapshot | FiringAlert]:
         """Every key and every firing alert, for a view that has to be filled again."""
         yield from (firing_alert(change) for change in self.desk.firing())
-        yield from list(self.merger.all_snapshots())
+        yield from self.merger.all_snapshots()
 
     async def _write(
         self, header: MergeHeader, changes: list[AlertChange], snapshots: Sequence[Snapshot]

@@ -60,7 +60,7 @@ class ShardStation(Station):
     def everything(self) -> Iterator[CustomerRisk | FiringAlert]:
         """Every customer in a band and every firing alert, for a view that has to be filled again."""
         yield from (firing_alert(change) for change in self.desk.firing())
-        for customer_id, customer in list(self.shard.customers.items()):
+        for customer_id, customer in self.shard.customers.items():
             risk = self._risk(customer_id, customer)
             if risk.band is not None:
                 self._in_band.add(customer_id)

@@ -77,6 +77,16 @@ def installation(kafka: str, redis: str, data_dir: Path, **options: str) -> Inst
     return Installation(load_settings(**given), clean | variables)
 
 
+def run_program(
+    place: Installation, *arguments: str, seconds: float = 60.0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "stream_app", *arguments],
+        capture_output=True, text=True, timeout=seconds, cwd=ROOT, env=place.environment | variables, check=False,
+    )  # fmt: skip
+
+
 class Worker:
     """A worker as a process of its own, ended by its own pid; its log goes to a file."""
 
@@ -167,9 +177,12 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: f
 class TopicReader:
     """Reads a topic from its start; ``read`` returns what is new."""
 
-    def __init__(self, address: str, topic: str, partitions: int = 4) -> None:
+    def __init__(self, address: str, topic: str, partitions: int = 4, max_bytes: int = 1_048_576) -> None:
         self._consumer = KafkaConsumer(
-            bootstrap_servers=address, enable_auto_commit=False, fetch_max_wait_ms=50
+            bootstrap_servers=address,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=max_bytes,
         )
         places = [TopicPartition(topic, number) for number in range(partitions)]
         self._consumer.assign(places)

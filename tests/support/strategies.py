@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from stream_app.ingest.events import EVENT_TYPES
@@ -33,6 +33,7 @@ def examples(share: float = 1.0) -> settings:
         max_examples=max(10, round(EXAMPLES * share)),
         deadline=None,
         print_blob=True,
+        phases=[phase for phase in Phase if phase is not Phase.explain],  # which takes minutes here
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 

@@ -41,7 +41,7 @@ def requirements(*groups: str) -> list[Requirement]:
     project = PROJECT["project"]
     asked = [
         *project["dependencies"],
-        *(one for extra in project["optional-dependencies"].values() for one in extra),
+        *(one for extra in project.get("optional-dependencies", {}).values() for one in extra),
     ]
     for group in groups:
         asked += [line for line in PROJECT["dependency-groups"][group] if isinstance(line, str)]
