@@ -23,6 +23,7 @@ from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.metrics.partials import decode_partial, merger_of
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
+from stream_app.sinks.dead_letters import read_back
 from stream_app.sinks.publisher import Publisher, partition_of_key
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from stream_app.state.journal import Journal
@@ -70,23 +71,27 @@ class Engine:
 
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
         """Take over the shards of these partitions, whose journals have been read."""
-        self.shards = {}
-        for number, journal in journals.items():
-            station = ShardStation(number, journal, self._shard_changelog, self._surroundings)
-            await station.claim()
-            self.shards[number] = station
-        if self.shards:
+        stations = {
+            number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
+            for number, journal in journals.items()
+        }
+        ends = await asyncio.gather(*(station.claim() for station in stations.values()))
+        written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
+        await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
+        self.shards = stations
+        if stations:
             await self._look_at_ends()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
         """Take over the mergers of these partitions, whose journals have been read."""
-        self.mergers = {}
-        for number, journal in journals.items():
-            station = MergeStation(number, journal, self._merge_changelog, self._surroundings)
-            await station.claim()
-            self.mergers[number] = station
+        stations = {
+            number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
+            for number, journal in journals.items()
+        }
+        await asyncio.gather(*(station.open() for station in stations.values()))
+        self.mergers = stations
         self.view.refill_soon()
 
     async def close(self) -> None:

@@ -18,24 +18,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from pydantic import SecretStr
+
 from stream_app.dev.servers import GUARD, GUARD_END_SECONDS
-from stream_app.settings import ENV_PREFIX, Settings
+from stream_app.settings import ENV_PREFIX, Settings, parse_duration
 
 LOG_BYTES = 64 * 1024
 _PROJECT = Path(__file__).parents[2]
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
-_DURATIONS = (
-    *("allowed_lateness", "idle_timeout", "cart_timeout", "chat_timeout"),
-    *(
-        "retention",
-        "duplicate_window",
-        "session_timeout",
-        "flush_interval",
-        "snapshot_interval",
-        "fetch_wait",
-    ),
-)
-_PLAIN = ("kafka", "prefix", "partitions", "replication", "store", "max_event_bytes")
+_OF_OTHER_SERVERS = ("kafka_", "redis_")
+"""What these settings start with is for servers that ask for certificates or passwords; ours do not."""
 
 
 class DemoWorker:
@@ -113,10 +105,19 @@ class DemoWorker:
         path = os.environ.get("PYTHONPATH")
         variables["PYTHONPATH"] = f"{_PROJECT}{os.pathsep}{path}" if path else str(_PROJECT)
         variables["PYTHONUNBUFFERED"] = "1"
-        ours: dict[str, object] = {name: f"{getattr(settings, name)}ms" for name in _DURATIONS}
-        ours |= {name: getattr(settings, name) for name in _PLAIN}
-        ours |= {"redis": settings.redis.get_secret_value(), "data_dir": self._directory}
-        if settings.rules is not None:
-            ours["rules"] = settings.rules.absolute()
-        variables |= {ENV_PREFIX + name.upper(): str(value) for name, value in ours.items()}
+        for name in Settings.model_fields:
+            if not name.startswith(_OF_OTHER_SERVERS) and getattr(settings, name) is not None:
+                variables[ENV_PREFIX + name.upper()] = _as_text(name, getattr(settings, name))
+        variables[f"{ENV_PREFIX}DATA_DIR"] = self._directory
         return [f"{name}={value}" for name, value in variables.items()]
+
+
+def _as_text(name: str, value: object) -> str:
+    """A setting's value as a variable has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value.absolute())
+    checks = Settings.model_fields[name].metadata
+    is_duration = any(getattr(check, "func", None) is parse_duration for check in checks)
+    return f"{value}ms" if is_duration else str(value)

@@ -40,8 +40,8 @@ RESOLVED_SHOWN = 4
 CAMPAIGNS_SHOWN = 9
 ROOMY_LINES = 36
 """A terminal of so many lines has room for whole sentences."""
-OTHER_LINES = 18
-"""What header, frames, titles and the shop's lines take."""
+TABLE_FRAME_LINES = 4
+"""What surrounds the campaigns: titles, a rule, a line above and below."""
 _COLOURS = {"critical": "bold red", "warning": "yellow"}
 
 
@@ -114,17 +114,19 @@ class Screen:
 
     def show(self, seen: Seen, moment: Moment) -> None:
         """Draw."""
-        self._live.update(draw(seen, moment, self._where, self._console.height), refresh=True)
+        self._live.update(draw(seen, moment, self._where, self._console), refresh=True)
 
 
-def draw(seen: Seen, moment: Moment, where: str, height: int) -> RenderableType:
-    """Everything on one screen of so many lines; what is least urgent gives way."""
-    roomy = height >= ROOMY_LINES
-    parts: list[RenderableType] = [_header(seen, moment, where), _firing(seen, roomy), _resolved(seen, roomy)]
+def draw(seen: Seen, moment: Moment, where: str, console: Console) -> RenderableType:
+    """Everything on one screen; the campaigns take what room there is."""
+    roomy = console.height >= ROOMY_LINES
+    top = Group(_header(seen, moment, where), _firing(seen, roomy), _resolved(seen, roomy))
     if not seen.everything.as_of:
-        return Group(*parts, Text("\nwaiting for the worker's first numbers …", style="dim"))
-    room = height - OTHER_LINES - min(len(seen.firing), ALERTS_SHOWN) * (2 if roomy else 1)
-    return Group(*parts, _campaigns(seen, max(3, min(CAMPAIGNS_SHOWN, room))), _shop(seen))
+        return Group(top, Text("\nwaiting for the worker's first numbers …", style="dim"))
+    shop = _shop(seen)
+    used = len(console.render_lines(top)) + len(console.render_lines(shop))
+    rows = min(console.height - used - TABLE_FRAME_LINES, CAMPAIGNS_SHOWN)
+    return Group(top, _campaigns(seen, rows), shop) if rows > 0 else Group(top, shop)
 
 
 def _header(seen: Seen, moment: Moment, where: str) -> Text:
@@ -183,7 +185,7 @@ def _campaigns(seen: Seen, most: int) -> Padding:
     for title in ("delivered", "open", "CTR", "CTOR", "opt-out (95 %)", "adj."):
         table.add_column(title, justify="right", no_wrap=True)
     for name, numbers in list(seen.campaigns.items())[-most:]:
-        table.add_row(printable(name, 24), *_campaign_cells(numbers), style=_row_style(seen, name))
+        table.add_row(Text(printable(name, 24)), *_campaign_cells(numbers), style=_row_style(seen, name))
     return Padding(table, (1, 0))
 
 
@@ -217,6 +219,6 @@ def _shop(seen: Seen) -> Table:
     table.add_row("chats, 1h", chat_words(numbers, "1h"))
     table.add_row("tickets, 24h", ticket_words(numbers, "24h"))
     risks = ", ".join(f"{printable(risk.customer_id)} {risk.score:.2f}" for risk in seen.risks)
-    table.add_row("may leave", risks or "nobody")
-    table.add_row("dead letters", counted(seen.dead_letters))
+    table.add_row("may leave", Text(risks or "nobody"))
+    table.add_row("dead letters", Text(counted(seen.dead_letters)))
     return table

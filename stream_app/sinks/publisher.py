@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 
@@ -67,22 +67,25 @@ class Publisher:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def write(self, records: Sequence[OutRecord]) -> None:
-        """Write records, in any order between partitions; returns when all are confirmed.
+    async def write(self, records: Sequence[OutRecord]) -> dict[TopicPartition, int]:
+        """Write records, in any order between partitions; returns, when all are confirmed, the offset
+        behind the last of them for each partition.
 
         Raises:
             MessageSizeTooLargeError: a record is larger than the topic takes.
         """
+        ends: dict[TopicPartition, int] = {}
         waiting = list(records)
         pause = _FIRST_PAUSE_SECONDS
         while waiting:
-            waiting = await self._try(waiting)
+            waiting = await self._try(waiting, ends)
             if waiting:
                 logger.warning(
                     "Kafka did not confirm %d records; trying again in %.1f s", len(waiting), pause
                 )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return ends
 
     async def write_in_order(
         self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
@@ -107,7 +110,7 @@ class Publisher:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def _try(self, records: list[OutRecord]) -> list[OutRecord]:
+    async def _try(self, records: list[OutRecord], ends: dict[TopicPartition, int]) -> list[OutRecord]:
         """Write once; returns what was not confirmed and may be tried again."""
         futures = []
         for position, record in enumerate(records):
@@ -115,11 +118,11 @@ class Publisher:
                 futures.append(await self._send(record))
             except KafkaError as problem:
                 _raise_if_hopeless(problem)
-                return [*await self._unconfirmed(records[:position], futures), *records[position:]]
-        return await self._unconfirmed(records, futures)
+                return [*await self._unconfirmed(records[:position], futures, ends), *records[position:]]
+        return await self._unconfirmed(records, futures, ends)
 
     async def _unconfirmed(
-        self, records: list[OutRecord], futures: list[asyncio.Future[Any]]
+        self, records: list[OutRecord], futures: list[asyncio.Future[Any]], ends: dict[TopicPartition, int]
     ) -> list[OutRecord]:
         outcomes = await asyncio.gather(*futures, return_exceptions=True)
         failed = []
@@ -127,6 +130,9 @@ class Publisher:
             if isinstance(outcome, BaseException):
                 _raise_if_hopeless(outcome)
                 failed.append(record)
+            else:
+                place = TopicPartition(outcome.topic, outcome.partition)
+                ends[place] = max(ends.get(place, 0), outcome.offset + 1)
         return failed
 
     async def _send(self, record: OutRecord) -> asyncio.Future[Any]:

@@ -7,7 +7,7 @@ clock is an argument, and nothing here reads or writes anything outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
@@ -82,8 +82,18 @@ class _Kind(NamedTuple):
 class Shard:
     """The state of one shard on its shelf."""
 
-    def __init__(self, shelf: Shelf, header: bytes | None, settings: Settings, clock_ms: int) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        header: bytes | None,
+        settings: Settings,
+        clock_ms: int,
+        dead_already: Set[tuple[str, int]] = frozenset(),
+    ) -> None:
+        """Take up the state on a shelf; ``dead_already`` are the topic and offset of records that have
+        their dead letter, though the header does not know."""
         self._settings = settings
+        self._dead_already = dead_already
         self.watermark = Watermark.fresh(
             INPUT_TOPICS, settings.allowed_lateness, settings.idle_timeout, clock_ms
         )
@@ -119,6 +129,8 @@ class Shard:
                 continue
             progress.next_offset = record.offset + 1
             self.unflushed += 1
+            if self._dead_already and (topic, record.offset) in self._dead_already:
+                continue
             try:
                 event = self._accept(topic, record, seen, clock_ms)
             except Rejected as rejected:

@@ -24,8 +24,8 @@ class MergeStation(Station):
     applied = 0
     """Up to before which offset the partials are in the journal, and may be committed."""
 
-    async def claim(self) -> None:
-        """Take the merger over from its journal, and send again the alerts of the last epoch."""
+    async def open(self) -> None:
+        """Shut stale owners out, take the merger up from its journal, and send again the alerts of the last epoch."""
         header = await self.claim_journal()
         self.merger = Merger(self.journal.shelf, header.state if header else None, self.settings)
         self.desk = AlertDesk(self.journal.shelf, self.rules)

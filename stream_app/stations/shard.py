@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
-from aiokafka.errors import MessageSizeTooLargeError
+import msgspec
 
 from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.clock import SECOND_MS, now_ms
-from stream_app.ingest.topics import DEAD_LETTERS, PARTIALS
+from stream_app.ingest.topics import PARTIALS
 from stream_app.ingest.watermark import NO_TIME
 from stream_app.metrics.partials import KeyPartial, pack
+from stream_app.sinks.dead_letters import DeadLetters, Source
 from stream_app.sinks.publisher import OutRecord
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
 from stream_app.state.customers import Customer
-from stream_app.state.shard import DeadLetter, Shard
+from stream_app.state.shard import Shard
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Station, firing_alert
 
-logger = logging.getLogger(__name__)
+
+class StationHeader(msgspec.Struct, array_like=True):
+    """The shard's header, and where its dead letters end."""
+
+    shard: bytes | None
+    dead_letters_end: int = 0
 
 
 class ShardStation(Station):
@@ -30,16 +35,25 @@ class ShardStation(Station):
     shard: Shard
     desk: AlertDesk
 
-    async def claim(self) -> None:
-        """Take the shard over from its journal, and publish again what the last epoch changed."""
-        header = await self.claim_journal()
-        self.shard = Shard(self.journal.shelf, header.state if header else None, self.settings, now_ms())
+    async def claim(self) -> int:
+        """Shut stale owners out; returns from where the dead letters must be read back."""
+        self._header = await self.claim_journal()
+        self._held = StationHeader(None)
+        if self._header is not None:
+            self._held = msgspec.msgpack.decode(self._header.state, type=StationHeader)
+        return self._held.dead_letters_end
+
+    async def open(self, written: Set[Source]) -> None:
+        """Take the shard up from its journal, and publish again what the last epoch changed. ``written``
+        are the records whose dead letters were read back."""
+        held, outbox = self._held, self._header.outbox if self._header else []
+        self._dead_letters = DeadLetters(self.number, self.settings, self.publisher, held.dead_letters_end)
+        self.shard = Shard(self.journal.shelf, held.shard, self.settings, now_ms(), written)
         self.desk = AlertDesk(self.journal.shelf, self.rules)
         self._applied: dict[str, int] = {}
         self._told_watermark_ms = 0
         self._told_at_ms = 0
         self._in_band: set[str] = set()
-        outbox = header.outbox if header else []
         await self._publish(self.shard.key_changes(self.journal.last_changes), outbox)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
         if retired:
@@ -70,8 +84,9 @@ class ShardStation(Station):
         out = self.shard.flush()
         risks = self._assess(out.customers, changes)
         entries = self.journal.shelf.write_down()
-        await self._publish_dead_letters(out.dead_letters)
-        await self.write_epoch(entries, out.header, changes, self.shard.expired)
+        await self._dead_letters.write(out.dead_letters)
+        header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)
+        await self.write_epoch(entries, header, changes, self.shard.expired)
         self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}
         await self._publish(out.keys, changes)
         self.show_alerts(changes)
@@ -120,37 +135,6 @@ class ShardStation(Station):
     def _owes_watermark(self) -> bool:
         moved = self.shard.watermark.current_ms > self._told_watermark_ms
         return moved and now_ms() - self._told_at_ms >= SECOND_MS
-
-    async def _publish_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        records = [self._dead_letter_record(letter) for letter in letters]
-        try:
-            await self.publisher.write(records)
-        except MessageSizeTooLargeError:
-            for record in records:
-                await self._publish_in_spite_of_size(record)
-
-    async def _publish_in_spite_of_size(self, record: OutRecord) -> None:
-        try:
-            await self.publisher.write([record])
-        except MessageSizeTooLargeError:
-            logger.warning(
-                "a record is too large for the dead letters; its value stays in its own topic only"
-            )
-            note = ("truncated", b"too large for this topic; read it at its topic, partition and offset")
-            await self.publisher.write([record._replace(value=b"", headers=[*record.headers[:5], note])])
-
-    def _dead_letter_record(self, letter: DeadLetter) -> OutRecord:
-        ours = {
-            "reason": letter.reason.value,
-            "detail": letter.detail,
-            "topic": self.settings.topic(letter.topic),
-            "partition": str(self.number),
-            "offset": str(letter.record.offset),
-        }
-        headers = [(name, text.encode("utf-8", "replace")) for name, text in ours.items()]
-        theirs = [(name, value or b"") for name, value in letter.record.headers if name not in ours]
-        topic = self.settings.topic(DEAD_LETTERS)
-        return OutRecord(topic, letter.record.key, letter.record.value, self.number, [*headers, *theirs])
 
 
 def _facts(customer: Customer) -> ChurnFacts:

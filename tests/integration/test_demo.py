@@ -46,7 +46,7 @@ class Demo:
     def guarded(self) -> dict[str, int]:
         """The processes that the demo's guards have started, by the end of their command."""
         lines = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
         ).stdout
         rows = [line.split(None, 2) for line in lines.splitlines()[1:]]
         guards = {row[0] for row in rows if f"guard.py {self.process.pid} {self.directory}" in row[2]}
@@ -54,7 +54,9 @@ class Demo:
 
     def guards(self) -> list[str]:
         """The guards, which are the last to end."""
-        lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        lines = subprocess.run(
+            ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
+        ).stdout
         return [
             line for line in lines.splitlines() if f"guard.py {self.process.pid} {self.directory}" in line
         ]
@@ -224,7 +226,7 @@ async def seen_in(server: EmbeddedRedis, firing: list[dict[str, Any]]) -> Seen:
 
 def drawn(seen: Seen, width: int, height: int) -> list[str]:
     console = Console(width=width, height=height, file=Path(os.devnull).open("w"), record=True)  # noqa: SIM115
-    console.print(draw(seen, Moment(12.0, 34_567, 890.0, "a test"), "Kafka here   Redis there", height))
+    console.print(draw(seen, Moment(12.0, 34_567, 890.0, "a test"), "Kafka here   Redis there", console))
     return console.export_text().splitlines()
 
 

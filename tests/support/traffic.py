@@ -6,6 +6,8 @@ import gzip
 import itertools
 import json
 import random
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,3 +228,51 @@ class Life:
 
 def _first(pair: tuple[int, Json]) -> int:
     return pair[0]
+
+
+class Load(threading.Thread):
+    """Sends events in a thread of its own at a steady pace, each chunk confirmed before the next.
+
+    A chunk spans less event time than the lateness that the test allows, so that nothing it sends is late.
+    ``every`` so many events comes a bad record; where these lie is in ``bad``.
+    """
+
+    def __init__(self, sender: Sender, events: Sequence[Json], a_second: int, every: int = 500) -> None:
+        super().__init__(name="load", daemon=True)
+        self._sender = sender
+        self._events = events
+        self._a_second = a_second
+        self._every = every
+        self._stop_now = threading.Event()
+        self.bad: list[Any] = []
+        self.problem: BaseException | None = None
+
+    def run(self) -> None:
+        """Send everything, or until it is told to stop."""
+        try:
+            chunk = max(1, self._a_second // 20)
+            begun = time.monotonic()
+            for first in range(0, len(self._events), chunk):
+                self._sender.send(*self._events[first : first + chunk])
+                if first % self._every < chunk:
+                    self.bad.append(self._sender.raw("email.opens", b"nobody", b"{", partition=first % 3))
+                self._sender.flush()
+                if self._stop_now.wait(max(0.0, begun + first / self._a_second - time.monotonic())):
+                    return
+        except BaseException as problem:  # noqa: BLE001 - raised again where the test waits for it
+            self.problem = problem
+
+    def finish(self, seconds: float = 60.0) -> None:
+        """Wait until everything has been sent."""
+        self.join(seconds)
+        if self.problem is not None:
+            raise self.problem
+        assert not self.is_alive(), f"not all was sent within {seconds} s"
+
+    def __enter__(self) -> Load:
+        self.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._stop_now.set()
+        self.join(30)

@@ -1,0 +1,120 @@
+"""Dead letters: written with the reason, each exactly once, also after a crash.
+
+Stands at the edge. A shard's dead letters go to the partition of its own number, before the journal epoch that
+says the record is dealt with. The epoch notes where the letters end; whoever takes the shard over reads what
+stands behind that place, so that records read again are not written again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
+
+from stream_app.ingest.topics import DEAD_LETTERS
+from stream_app.settings import Settings
+from stream_app.sinks.connections import aiokafka_options
+from stream_app.sinks.publisher import OutRecord, Publisher
+from stream_app.state.shard import DeadLetter
+
+logger = logging.getLogger(__name__)
+
+_OWN_HEADERS = ("reason", "detail", "topic", "partition", "offset")
+_TRUNCATED = ("truncated", b"too large for this topic; read it at its topic, partition and offset")
+_POLL_MS = 100
+
+Source = tuple[str, int]
+"""Where a dead letter came from in its shard: the topic, without the prefix, and the offset."""
+
+
+class DeadLetters:
+    """The dead letters of one shard. ``end_offset`` is where they end, as far as this owner knows."""
+
+    def __init__(self, number: int, settings: Settings, publisher: Publisher, end_offset: int) -> None:
+        self._number = number
+        self._settings = settings
+        self._publisher = publisher
+        self._topic = settings.topic(DEAD_LETTERS)
+        self.end_offset = end_offset
+
+    async def write(self, letters: Sequence[DeadLetter]) -> None:
+        """Write letters; returns when the broker has confirmed them."""
+        records = [self._record(letter) for letter in letters]
+        try:
+            self._note(await self._publisher.write(records))
+        except MessageSizeTooLargeError:
+            for record in records:
+                await self._write_in_spite_of_size(record)
+
+    def _note(self, ends: Mapping[TopicPartition, int]) -> None:
+        self.end_offset = max(self.end_offset, *ends.values(), 0)
+
+    async def _write_in_spite_of_size(self, record: OutRecord) -> None:
+        try:
+            self._note(await self._publisher.write([record]))
+        except MessageSizeTooLargeError:
+            logger.warning(
+                "a record is too large for the dead letters; its value stays in its own topic only"
+            )
+            headers = [*record.headers[: len(_OWN_HEADERS)], _TRUNCATED]
+            self._note(await self._publisher.write([record._replace(value=b"", headers=headers)]))
+
+    def _record(self, letter: DeadLetter) -> OutRecord:
+        """The original key and bytes, our headers, and after them the record's own."""
+        ours = (
+            letter.reason.value,
+            letter.detail,
+            self._settings.topic(letter.topic),
+            str(self._number),
+            str(letter.record.offset),
+        )
+        headers = [
+            (name, text.encode("utf-8", "replace")) for name, text in zip(_OWN_HEADERS, ours, strict=True)
+        ]
+        theirs = [(name, value or b"") for name, value in letter.record.headers if name not in _OWN_HEADERS]
+        return OutRecord(
+            self._topic, letter.record.key, letter.record.value, self._number, [*headers, *theirs]
+        )
+
+
+async def read_back(settings: Settings, from_offsets: Mapping[int, int]) -> dict[int, set[Source]]:
+    """The sources of the letters that stand at or behind an offset, by shard."""
+    found: dict[int, set[Source]] = {number: set() for number in from_offsets}
+    if not found:
+        return found
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings), fetch_max_wait_ms=_POLL_MS, enable_auto_commit=False
+    )
+    places = {
+        TopicPartition(settings.topic(DEAD_LETTERS), number): offset
+        for number, offset in from_offsets.items()
+    }
+    await consumer.start()
+    try:
+        consumer.assign(list(places))
+        for place, offset in places.items():
+            consumer.seek(place, offset)
+        while not await _is_read(consumer, list(places)):
+            for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                found[place.partition].update(_source(record, settings) for record in records)
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:
+    """Whether every partition has been read to its high watermark, which is known after a fetch."""
+    for place in places:
+        end = consumer.highwater(place)
+        if end is None or await consumer.position(place) < end:
+            return False
+    return True
+
+
+def _source(record: ConsumerRecord, settings: Settings) -> Source:
+    headers = dict(record.headers)
+    topic = headers.get("topic", b"").decode("utf-8", "replace").removeprefix(settings.prefix)
+    offset = headers.get("offset", b"")
+    return topic, int(offset) if offset.isdigit() else -1

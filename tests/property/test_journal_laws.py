@@ -1,0 +1,199 @@
+"""Laws of the journal: what was written is what is read, whatever was lost, repeated or cleaned away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.state import journal as journal_module
+from stream_app.state.journal import Entry, Journal, JournalRecord
+from stream_app.state.shelf import Shelf
+from tests.support.pipeline import Log
+from tests.support.strategies import examples
+
+NAMES = [f"{kind}:{number}" for kind in "up" for number in range(12)]
+BIG = 2_000
+
+entries = st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 60))
+epochs = st.lists(st.lists(entries, max_size=6), max_size=40)
+chunk_bytes = st.sampled_from([1, 40, 200, 700_000])
+
+
+def never(key: str, value: bytes) -> bool:
+    return False
+
+
+@contextmanager
+def small_chunks(size: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "MAX_CHUNK_BYTES", size)
+        yield
+
+
+class Writer:
+    """A journal with its log; changes go through the shelf as a station's do."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.journal = read(log)
+        self.append(self.journal.claim())
+
+    def write(self, changed: list[tuple[str, int | None]], header: bytes) -> list[JournalRecord]:
+        """The records of an epoch, not yet on the log."""
+        shelf = self.journal.shelf
+        for name, size in changed:
+            if size is None:
+                shelf.delete(name)
+            else:
+                shelf.changed(name, "x" * size)
+        return self.journal.write(shelf.write_down(), header, never)
+
+    def append(self, records: list[JournalRecord]) -> None:
+        for record in records:
+            self.log.append(*record)
+
+    def epoch(self, changed: list[tuple[str, int | None]], header: bytes = b"h") -> None:
+        """A whole epoch, with its tombstones."""
+        self.append(self.write(changed, header))
+        self.append(self.journal.dead_records())
+
+
+def read(log: Log) -> Journal:
+    """A fresh journal that has read the log."""
+    journal = Journal(Shelf())
+    for record in log.records:
+        journal.replay(JournalRecord(record.key, record.value), record.offset)
+    return journal
+
+
+def state(journal: Journal) -> tuple[list[dict[str, bytes]], bytes | None, int]:
+    return journal.shelf.slices, journal.header, journal.epoch
+
+
+@examples()
+@given(epochs, chunk_bytes, st.randoms(use_true_random=False), st.booleans())
+def test_what_is_written_is_read_back_after_any_compaction(
+    written: list[list[tuple[str, int | None]]], size: int, random: Random, compacts: bool
+) -> None:
+    with small_chunks(size):
+        writer = Writer(Log())
+        for number, changed in enumerate(written):
+            writer.epoch(changed, b"%d" % number)
+            if compacts and random.random() < 0.3:
+                writer.log.compact(random)
+            assert state(read(writer.log)) == state(writer.journal)
+        assert read(writer.log).generation == 1
+
+
+@examples()
+@given(epochs.filter(bool), chunk_bytes, st.integers(0, 200))
+def test_an_epoch_that_is_not_whole_never_happened(
+    written: list[list[tuple[str, int | None]]], size: int, lost: int
+) -> None:
+    with small_chunks(size):
+        writer = Writer(Log())
+        for changed in written[:-1]:
+            writer.epoch(changed)
+        before = state(read(writer.log))
+        records = writer.write(written[-1], b"lost")
+        writer.append(records[: min(lost, len(records) - 1)])
+        assert state(read(writer.log)) == before
+        heir = Writer(writer.log)
+        heir.epoch([("u:9", 9)], b"heir")
+        assert state(read(writer.log)) == state(heir.journal)
+        assert heir.journal.header == b"heir"
+
+
+@examples()
+@given(epochs.filter(bool), chunk_bytes, st.integers(0, 3))
+def test_what_a_stale_owner_writes_is_ignored(
+    written: list[list[tuple[str, int | None]]], size: int, more: int
+) -> None:
+    with small_chunks(size):
+        stale = Writer(Log())
+        for changed in written[:-1]:
+            stale.epoch(changed)
+        owner = Writer(stale.log)
+        for number in range(more):
+            owner.epoch([("u:1", number)], b"owner")
+        before = state(read(stale.log))
+        stale.epoch(written[-1], b"stale")
+        assert state(read(stale.log)) == before
+        owner.epoch([("u:2", 2)], b"owner")
+        assert state(read(stale.log)) == state(owner.journal)
+
+
+@examples()
+@given(epochs, chunk_bytes)
+def test_a_repeated_epoch_changes_nothing(
+    written: list[list[tuple[str, int | None]]], size: int
+) -> None:
+    """A producer that saw no confirmation writes a record again."""
+    with small_chunks(size):
+        writer = Writer(Log())
+        for changed in written:
+            records = writer.write(changed, b"h")
+            writer.append(records)
+            once = read(writer.log)
+            writer.append(records[-1:])
+            twice = read(writer.log)
+            assert state(twice) == state(once)
+            assert twice.last_changes == once.last_changes
+
+
+@examples()
+@given(epochs, chunk_bytes, st.randoms(use_true_random=False))
+def test_what_the_last_epoch_changed_is_known_to_the_heir(
+    written: list[list[tuple[str, int | None]]], size: int, random: Random
+) -> None:
+    with small_chunks(size):
+        writer = Writer(Log())
+        last: list[Entry] = []
+        for changed in written:
+            before = len(writer.log.records)
+            writer.epoch(changed)
+            if changed:
+                assert len(writer.log.records) > before
+                last = [(key, writer.journal.shelf.at_rest(key)) for key in {name for name, _ in changed}]
+            if random.random() < 0.3:
+                writer.log.compact(random)
+                Writer(writer.log)  # claims, and dies
+                writer = Writer(writer.log)
+            assert sorted(read(writer.log).last_changes) == sorted(last)
+
+
+def test_after_many_epochs_the_log_holds_a_few_times_the_state() -> None:
+    random = Random(5)
+    writer = Writer(Log())
+    for _ in range(4_000):
+        changed = [(f"u:{random.randrange(3_000)}", random.randrange(150)) for _ in range(20)]
+        writer.epoch([*changed])
+    held = sum(len(key) + len(value) for part in writer.journal.shelf.slices for key, value in part.items())
+    live = sum(len(key) + len(value) for key, value in writer.log.live().items())
+    assert live <= 4 * held
+    assert state(read(writer.log)) == state(writer.journal)
+
+
+def test_a_small_state_has_no_more_live_records_than_slices_and_a_few() -> None:
+    writer = Writer(Log())
+    for number in range(1_000):
+        writer.epoch([(f"u:{number % 5}", 10)])
+    assert len(writer.log.live()) <= 70
+
+
+def test_an_expired_object_is_forgotten_when_its_slice_is_written() -> None:
+    writer = Writer(Log())
+    writer.epoch([("u:old", 1), ("u:new", 1)])
+    shelf = writer.journal.shelf
+    for number in range(200):
+        shelf.changed("p:1", number)
+        writer.append(writer.journal.write(shelf.write_down(), b"h", lambda key, value: key == "u:old"))
+        writer.append(writer.journal.dead_records())
+    assert shelf.at_rest("u:old") is None
+    assert shelf.at_rest("u:new") is not None
+    assert state(read(writer.log)) == state(writer.journal)

@@ -1,0 +1,97 @@
+"""What the journal promises where two owners meet, and where there is nothing to write."""
+
+from __future__ import annotations
+
+from stream_app.state.journal import Journal, JournalRecord
+from stream_app.state.shelf import Shelf
+from tests.property.test_journal_laws import Writer, read, small_chunks, state
+from tests.support.pipeline import Log
+
+
+def replayed(records: list[JournalRecord]) -> Journal:
+    journal = Journal(Shelf())
+    for offset, record in enumerate(records):
+        journal.replay(record, offset)
+    return journal
+
+
+def test_a_fresh_partition_has_no_header_and_generation_one() -> None:
+    journal = Journal(Shelf())
+    assert len(journal.claim()) == 1
+    assert (journal.header, journal.generation, journal.epoch) == (None, 1, 1)
+
+
+def test_every_owner_has_a_generation_of_its_own() -> None:
+    log = Log()
+    assert [Writer(log).journal.generation for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_claim_forgets_what_its_reader_had_not_written_down() -> None:
+    writer = Writer(Log())
+    writer.epoch([("u:1", 3)])
+    writer.journal.shelf.changed("u:1", "unwritten")
+    writer.journal.claim()
+    assert writer.journal.shelf.hot == {}
+    assert writer.journal.shelf.write_down() == []
+
+
+def test_a_claim_does_not_take_back_an_epoch_that_its_owner_had_not_read() -> None:
+    """The old owner's last epoch lands after the new one has read the journal and before it claims. The new
+    one gives up, as it should; whoever reads next must find state and header of the same epoch."""
+    old = Writer(Log())
+    old.epoch([("u:1", 1)], b"header 1")
+    new = read(old.log)
+    old.epoch([("u:1", 2)], b"header 2")
+    for record in new.claim():
+        old.log.append(*record)
+    heir = read(old.log)
+    assert heir.shelf.at_rest("u:1") == old.journal.shelf.at_rest("u:1")
+    assert heir.header == b"header 2"
+
+
+def test_of_two_owners_that_claim_the_same_generation_the_later_claim_takes_nothing_back() -> None:
+    log = Log()
+    Writer(log).epoch([("u:1", 1)], b"header 1")
+    slow = read(log)
+    quick = Writer(log)
+    quick.epoch([("u:1", 2)], b"header 2")
+    for record in slow.claim():
+        log.append(*record)
+    heir = read(log)
+    assert (heir.header, heir.shelf.slices) == (b"header 2", quick.journal.shelf.slices)
+
+
+def test_epochs_without_changes_leave_no_more_live_records_than_others() -> None:
+    """A stream of duplicates, or of nothing but dead letters, only moves the header."""
+    writer = Writer(Log())
+    writer.epoch([("u:1", 1)])
+    for _ in range(500):
+        writer.epoch([])
+    assert len(writer.log.live()) <= 70
+
+
+def test_what_stale_owners_wrote_is_cleaned_away_too() -> None:
+    stale = Writer(Log())
+    owner = Writer(stale.log)
+    for number in range(100):
+        stale.epoch([("u:1", number)])
+    owner = Writer(stale.log)
+    for number in range(300):
+        owner.epoch([("u:1", number)])
+    assert len(stale.log.live()) <= 70
+
+
+def test_a_large_epoch_is_split_and_only_its_last_chunk_bears_the_header() -> None:
+    with small_chunks(100):
+        writer = Writer(Log())
+        records = writer.write([(f"u:{number}", 50) for number in range(10)], b"header")
+        writer.append(records)
+        assert len(records) >= 10
+        assert all(len(record.value or b"") < 300 for record in records)
+        assert state(read(writer.log)) == state(writer.journal)
+        assert [record.key for record in records] == sorted(record.key for record in records)
+
+
+def test_tombstones_and_empty_logs_are_read_without_complaint() -> None:
+    journal = replayed([JournalRecord(b"unknown", None), JournalRecord(b"", None)])
+    assert (journal.epoch, journal.end_offset, journal.header) == (0, 2, None)
