@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
+from stream_app.alerts.rules import load_rules
 from stream_app.clock import DAY_MS, MINUTE_MS, SECOND_MS, monotonic_seconds, now_ms
 from stream_app.dev import EmbeddedPair, ServerError
 from stream_app.dev.demo_lines import Moment, summary_lines
@@ -62,11 +63,13 @@ def run(settings: Settings, seconds: int | None) -> int:
     """Show everything until told to end, or for so many seconds; 0.
 
     Raises:
+        RulesError: the rules file is wrong.
         Failure: a server or the worker did not start, or ended by itself; the text says where its log is.
     """
     begin = monotonic_seconds()
     end = float("inf") if seconds is None else begin + seconds
     quiet_clients()
+    load_rules(settings.rules)  # a mistake in them is named here, not in the worker's log
     try:
         with until_told() as told, EmbeddedPair() as pair:
             addresses = {"kafka": pair.broker.address, "redis": SecretStr(pair.redis.url)}
@@ -163,9 +166,15 @@ class _Demo:
 
     def _look_at_moment(self, sender: OrderedSender) -> None:
         seconds = monotonic_seconds() - self._begin
-        hour = hour_of_day(self._pace.simulated_ms(now_ms()))
         sent = sender.acknowledged
-        self._moment = Moment(seconds, sent, self._rate.update(sent), title_at(hour))
+        self._moment = Moment(seconds, sent, self._rate.update(sent), self._now_in_shop())
+
+    def _now_in_shop(self) -> str:
+        clock_ms = now_ms()
+        simulated_ms = self._pace.simulated_ms(clock_ms)
+        if simulated_ms == clock_ms:
+            return "the present is reached, and from now on events come at life's own pace"
+        return title_at(hour_of_day(simulated_ms))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -5,8 +5,10 @@ Stands behind the flow, where a dashboard would. It knows nothing of the simulat
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import orjson
 import redis.asyncio as redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream_app.clock import monotonic_seconds
 from stream_app.ingest.topic_specs import topic_specs
@@ -27,6 +30,7 @@ CHANGES_KEPT = 200
 CAMPAIGNS_READ = 12
 RISKS_READ = 3
 POLL_MS = 200
+CLOSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,10 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
         await self._redis.aclose()
+        # Where the broker is gone, the client waits for it, and then raises what it cancelled itself.
+        with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(self._consumer.stop(), CLOSE_SECONDS)
 
     async def follow_topics(self) -> None:
         """Take what is told on the topics, until cancelled."""

@@ -20,7 +20,11 @@ NO_TIME = -1
 
 @dataclass
 class PartitionProgress:
-    """How far one partition has been read. Offsets are the next to be read; times are milliseconds."""
+    """How far one partition has been read. Offsets are the next to be read; times are milliseconds.
+
+    ``last_arrival_ms`` is when, by the clock, it last had an event that was accepted: a producer of nothing
+    but bad records must not hold up time.
+    """
 
     newest_ms: int = NO_TIME
     next_offset: int = 0
@@ -65,12 +69,12 @@ class Watermark:
     def arrived(self, topic: str, end_offset: int, clock_ms: int) -> None:
         """A batch of a partition is here, up to before ``end_offset``, and is about to be read."""
         progress = self.partitions[topic]
-        progress.last_arrival_ms = clock_ms
         progress.end_offset = max(progress.end_offset, end_offset)
         self._sort_out_busy(clock_ms)
 
-    def observe(self, progress: PartitionProgress, time_ms: int) -> bool:
+    def observe(self, progress: PartitionProgress, time_ms: int, clock_ms: int) -> bool:
         """An event of this time was accepted; tells whether the watermark moved."""
+        progress.last_arrival_ms = clock_ms
         if time_ms <= progress.newest_ms:
             return False
         was_slowest = progress.newest_ms - self.allowed_lateness_ms <= self.current_ms

@@ -21,7 +21,7 @@ from stream_app.settings import Settings
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.tallies import KeyTally
 
-TALLY_KIND, CELL_KIND, SHARD_KIND = "m:", "q:", "s:"
+TALLY_KIND, CELL_KIND, SHARD_KIND, EMPTIED_KIND = "m:", "q:", "s:", "e:"
 _SEPARATOR = "\0"
 
 
@@ -58,6 +58,7 @@ class Merger:
         self._tallies = Drawer(shelf, TALLY_KIND, KeyTally)
         self._cells = Drawer(shelf, CELL_KIND, Cell)
         self._shards = Drawer(shelf, SHARD_KIND, ShardMark)
+        self._emptied = Drawer(shelf, EMPTIED_KIND, int)
         self._marks = dict(self._shards.items())
         self._keys: dict[str, MergedKey] = {}
         self._empties: list[tuple[int, str]] = []
@@ -136,7 +137,7 @@ class Merger:
                 return False
             self._forget(full_key)
             return True
-        return False
+        return kind == EMPTIED_KIND and name not in self._keys
 
     def _forget(self, full_key: str) -> None:
         self._keys.pop(full_key, None)
@@ -174,6 +175,7 @@ class Merger:
             end_ms = merged.as_of_ms + LONGEST_WINDOW_MS
             if end_ms <= watermark_ms:
                 merged.advance(end_ms // PANE_MS)
+                self._emptied.put(name, end_ms // PANE_MS)
                 self._due[name] = None
             else:
                 self._await_emptiness(name, merged)
@@ -195,6 +197,9 @@ class Merger:
             full_key, _, pane = _split_cell_name(name)
             if full_key in self._keys:
                 self._keys[full_key].change_pane(pane, cell)
+        for full_key, edge in self._emptied.items():
+            if full_key in self._keys:
+                self._keys[full_key].advance(edge)
         for full_key, merged in self._keys.items():
             self._await_emptiness(full_key, merged)
 

@@ -139,7 +139,7 @@ class Shard:
             if event is not None:
                 time_ms = event.time_ms()
                 self._handle(event, time_ms)
-                if self.watermark.observe(progress, time_ms):
+                if self.watermark.observe(progress, time_ms, clock_ms):
                     self._pass_time()
 
     def tick(self, clock_ms: int) -> None:
