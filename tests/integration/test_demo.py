@@ -66,11 +66,16 @@ class Demo:
 
         def all_there() -> dict[str, int] | None:
             below = self.guarded()
-            worker = any(args.endswith("stream_app worker") and "env" not in args for args in below)
+            worker = any(args.endswith("stream_app worker") and "/usr/bin/env" not in args for args in below)
             return below if len(below) == SERVERS_AND_WORKER and worker else None
 
         below: dict[str, int] = wait_until(all_there, 15, "broker, Redis and worker run")
         return below
+
+    def wait_for_line(self, text: str) -> None:
+        """Read what it prints up to a line with a text."""
+        assert self.process.stdout is not None
+        assert any(text in line for line in self.process.stdout), f"it never printed {text!r}"
 
     def left_nothing(self) -> bool:
         """Whether no process of the demo lives and no file of it is there."""
@@ -96,7 +101,7 @@ def demo(directory: Path, *arguments: str, terminal: int | None = None) -> Itera
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_numbers_alerts_and_a_summary(tmp_path: Path) -> None:
-    with demo(tmp_path, "--seconds", "20") as started:
+    with demo(tmp_path, "--seconds", "25") as started:
         below = started.wait_for_all()
         out, err = started.process.communicate(timeout=45)
         assert started.process.returncode == 0, err
@@ -146,12 +151,19 @@ def test_killed_demo_leaves_nothing_behind(tmp_path: Path) -> None:
             "stream_app worker",
             r"the worker has ended by itself \(exit code 137\); its last lines are in (\S+)$",
         ),
+        pytest.param(
+            "tansu",
+            r"the embedded broker has ended by itself; start `stream-app demo` again$",
+            marks=pytest.mark.slow,
+        ),
         ("valkey-server", r"the embedded Redis has ended by itself; start `stream-app demo` again$"),
     ],
 )
 def test_what_dies_is_named(tmp_path: Path, victim: str, said: str) -> None:
     with demo(tmp_path) as started:
         below = started.wait_for_all()
+        if victim == "tansu":  # the hardest end: clients that send and read lose their broker
+            started.wait_for_line("deliveries")
         os.kill(next(pid for args, pid in below.items() if victim in args), signal.SIGKILL)
         _, err = started.process.communicate(timeout=20)
         assert started.process.returncode == 1

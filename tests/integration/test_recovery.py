@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,11 @@ class Stage:
         self.sender.flush()
         expected = compute(self.sender.records, now_ms=end_ms - LATENESS_MS)
         snapshots = LastSnapshots(self.place.address, self.place.settings.prefix)
-        snapshots.wait_until_exact(expected, 40)
+        try:
+            snapshots.wait_until_exact(expected, 40)
+        finally:
+            said = Counter(headers_of(r)["reason"] for r in self._read("deadletters"))
+            print(f"dead letters: {said}; watermark of all: {snapshots.by_key['all:all']['watermark']}")
         _wait_for_silence(snapshots)
         snapshots.close()
         letters = self._read("deadletters", len(self.load.bad))
@@ -94,7 +99,7 @@ class Stage:
         ids = [headers_of(record)["ce_id"] for record in alerts]
         return Outcome(snapshots.by_key, expected, ids, sources, bad)
 
-    def _read(self, topic: str, at_least: int = 0) -> list[object]:
+    def _read(self, topic: str, at_least: int = 0) -> list[Any]:
         reader = TopicReader(self.place.address, self.place.topic(topic), PARTITIONS)
         try:
             wait_until(lambda: not reader.read(300) and len(reader.records) >= at_least, 10, f"{topic} is read")

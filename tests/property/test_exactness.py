@@ -72,7 +72,9 @@ def shown(snapshots: dict[str, Json]) -> dict[str, Any]:
 
 def accounted_for(made: Pipeline) -> int:
     """Accepted records, duplicates and dead letters."""
-    return sum(owner.shard.accepted + owner.shard.duplicates for owner in made.shards) + len(made.dead_letters)
+    return sum(owner.shard.accepted + owner.shard.duplicates for owner in made.shards) + len(
+        made.dead_letters
+    )
 
 
 @examples()
@@ -176,6 +178,19 @@ def test_any_crashes_redeliveries_and_compactions_give_the_batch_counts(
     made.crash(rewind=1_000)
     made.settle()
     assert shown(made.merged()) == before == shown(made.snapshots)
+
+
+@examples()
+@given(worlds(DISORDER_MS), steps, st.sampled_from([0, 1_000, 600_000]))
+def test_after_crashes_too_each_late_event_is_one_dead_letter_and_counts_nowhere(
+    world: list[Json], taken: Steps, lateness_ms: int
+) -> None:
+    made = pipeline(world, lateness_ms)
+    for step in taken:
+        take(made, step, crashes=True)
+    made.settle()
+    assert differences(made.merged(), made.batch()) == []
+    assert len(made.rejected()) == len(made.dead_letters)
 
 
 @examples()

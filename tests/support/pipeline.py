@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -30,6 +31,7 @@ from stream_app.state.shard import DeadLetter, Record, Shard
 from stream_app.state.shelf import Shelf
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Header
+from stream_app.stations.shard import StationHeader
 from tests import oracle
 
 Json = dict[str, Any]
@@ -133,10 +135,12 @@ class ShardOwner(_Owner):
 
     def claim(self) -> None:
         """Take the shard over and publish again what the last epoch changed."""
-        header = self.claim_journal()
-        pipeline = self.pipeline
-        state = header.state if header else None
-        self.shard = Shard(self.journal.shelf, state, pipeline.settings, pipeline.clock_ms)
+        header, held, pipeline = self.claim_journal(), StationHeader(None), self.pipeline
+        if header is not None:
+            held = msgspec.msgpack.decode(header.state, type=StationHeader)
+        letters = [letter for number, letter in pipeline.dead_letters if number == self.number]
+        unknown = {(letter.topic, letter.record.offset) for letter in letters[held.dead_letters_end :]}
+        self.shard = Shard(self.journal.shelf, held.shard, pipeline.settings, pipeline.clock_ms, unknown)
         self.publish(self.shard.key_changes(self.journal.last_changes))
 
     def flush(self) -> None:
@@ -150,7 +154,8 @@ class ShardOwner(_Owner):
         for letter in out.dead_letters:
             pipeline.produce()
             pipeline.dead_letters.append((self.number, letter))
-        self.write_epoch(entries, out.header, [], shard.expired)
+        end = sum(number == self.number for number, _ in pipeline.dead_letters)
+        self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.expired)
         self.publish(out.keys)
         for topic, progress in out.header.progress.items():
             pipeline.committed[topic, self.number] = progress[1]
@@ -264,11 +269,16 @@ class Pipeline:
 
     def deliver(self, topic: str, partition: int, count: int | None = None) -> int:
         """Hand the next records of a topic to its shard, as the engine does; returns how many."""
+        return self.deliver_to(self.shards[partition], topic, count)
+
+    def deliver_to(self, owner: ShardOwner, topic: str, count: int | None = None) -> int:
+        """The same to an owner that may have lost its partition without knowing."""
+        partition = owner.number
         first = self.read[topic, partition]
         records = self.topics[topic, partition][first : None if count is None else first + count]
         if not records:
             return 0
-        shard = self.shards[partition].shard
+        shard = owner.shard
         self.read[topic, partition] = end = records[-1].offset + 1
         shard.watermark.arrived(topic, end, self.clock_ms)
         if shard.watermark.relies_on_idleness(self.clock_ms):
@@ -338,16 +348,12 @@ class Pipeline:
         """
         if during_flush is not None:
             self.writes_left = during_flush
-            try:
+            with suppress(Crash):
                 self.flush()
-            except Crash:
-                pass
         if during_recovery is not None:
             self.writes_left = during_recovery
-            try:
+            with suppress(Crash):
                 self.recover(rewind)
-            except Crash:
-                pass
         self.writes_left = None
         self.recover(rewind)
 
@@ -359,8 +365,10 @@ class Pipeline:
             before_claim()
         self.read = {place: max(0, offset - rewind) for place, offset in self.committed.items()}
         self.read_partials = [max(0, offset - rewind) for offset in self.committed_partials]
-        for owner in (*self.shards, *self.mergers):
-            owner.claim()
+        for shard in self.shards:
+            shard.claim()
+        for merger in self.mergers:
+            merger.claim()
 
     def compact(self, random: Random) -> None:
         """Let the broker clean the journals."""
@@ -369,6 +377,8 @@ class Pipeline:
 
     def _look_at_ends(self) -> None:
         for owner in self.shards:
+            if not hasattr(owner, "shard"):
+                continue  # has read its journal, and not claimed it yet
             ends = {topic: len(self.topics[topic, owner.number]) for topic in INPUT_TOPICS}
             owner.shard.watermark.confirm(ends, self.clock_ms)
 
@@ -402,9 +412,7 @@ class Pipeline:
 
     def rejected(self) -> dict[tuple[str, int, int], DeadLetter]:
         """The dead letters by topic, partition and offset."""
-        return {
-            (letter.topic, number, letter.record.offset): letter for number, letter in self.dead_letters
-        }
+        return {(letter.topic, number, letter.record.offset): letter for number, letter in self.dead_letters}
 
     def accepted(self, *, delivered_only: bool = False) -> list[oracle.Record]:
         """What was sent and is not in the dead letters, as the oracle reads it; duplicates among it."""

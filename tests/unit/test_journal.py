@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stream_app.state.journal import Journal, JournalRecord
 from stream_app.state.shelf import Shelf
 from tests.property.test_journal_laws import Writer, read, small_chunks, state
-from tests.support.pipeline import Log
+from tests.support.pipeline import DAY_MS, START_MS, AnotherOwner, Log, Pipeline
+from tests.support.strategies import world_settings
+
+HOUR_MS = 3_600_000
 
 
 def replayed(records: list[JournalRecord]) -> Journal:
@@ -71,14 +76,15 @@ def test_epochs_without_changes_leave_no_more_live_records_than_others() -> None
 
 
 def test_what_stale_owners_wrote_is_cleaned_away_too() -> None:
-    stale = Writer(Log())
-    owner = Writer(stale.log)
+    """Each gives up when it sees that its records did not land where it expected."""
+    owner = Writer(Log())
     for number in range(100):
-        stale.epoch([("u:1", number)])
-    owner = Writer(stale.log)
+        stale, owner = owner, Writer(owner.log)
+        stale.append(stale.write([("u:1", number)], b"stale"))
+    owner = Writer(owner.log)
     for number in range(300):
         owner.epoch([("u:1", number)])
-    assert len(stale.log.live()) <= 70
+    assert len(owner.log.live()) <= 70
 
 
 def test_a_large_epoch_is_split_and_only_its_last_chunk_bears_the_header() -> None:
@@ -95,3 +101,29 @@ def test_a_large_epoch_is_split_and_only_its_last_chunk_bears_the_header() -> No
 def test_tombstones_and_empty_logs_are_read_without_complaint() -> None:
     journal = replayed([JournalRecord(b"unknown", None), JournalRecord(b"", None)])
     assert (journal.epoch, journal.end_offset, journal.header) == (0, 2, None)
+
+
+def test_a_new_owner_that_lost_a_race_lets_no_event_be_counted_twice() -> None:
+    """The old owner reads hours of event time in one epoch while the new one starts: ids of the first hours
+    are forgotten in the state that the new owner's claim would send back to the older offsets."""
+    settings = world_settings(allowed_lateness=0)
+    pipeline = Pipeline(settings, 1, START_MS + 3 * DAY_MS)
+    for number in range(10):
+        place = {"event_id": f"e{number}", "event_time": START_MS + number * HOUR_MS, "customer_id": "ann"}
+        pipeline.send({"event_type": "email.opened", "campaign_id": "m", **place})
+    pipeline.tick(settings.idle_timeout)
+    pipeline.deliver("email.opens", 0, 1)
+    pipeline.flush()
+    old = pipeline.shards[0]
+
+    def old_owner_goes_on() -> None:
+        pipeline.deliver_to(old, "email.opens")
+        old.flush()
+
+    with pytest.raises(AnotherOwner):
+        pipeline.recover(before_claim=old_owner_goes_on)
+    pipeline.committed = dict.fromkeys(pipeline.committed, 0)
+    pipeline.recover()
+    pipeline.settle()
+    assert pipeline.counts("campaign:m")["opens"] == 10
+    assert not pipeline.dead_letters

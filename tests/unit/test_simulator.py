@@ -257,13 +257,16 @@ def test_ada_slips_away_and_comes_back() -> None:
     assert back and back[0] + SLACK_MS <= START + NINETY_SECONDS
 
 
+@cache
+def adas_events() -> list[tuple[int, str]]:
+    """When what happened to Ada arrived."""
+    hers = [arrival for arrival in good() if arrival.key == ADA.encode() and not arrival.repeated]
+    return [(arrival.time_ms, orjson.loads(arrival.value)["event_type"]) for arrival in hers]
+
+
 def ada_at(until_ms: int) -> ChurnFacts:
     """What is known of Ada by a time."""
-    types = [
-        orjson.loads(arrival.value)["event_type"]
-        for arrival in good()
-        if arrival.key == ADA.encode() and arrival.time_ms < until_ms and not arrival.repeated
-    ]
+    types = [event_type for time_ms, event_type in adas_events() if time_ms < until_ms]
     engaged = [place for place, name in enumerate(types) if name in ("email.opened", "email.clicked")]
     since = types[engaged[-1] + 1 :] if engaged else types
     tickets = Counter(name for name in types if name.startswith("ticket."))

@@ -1,0 +1,70 @@
+"""What is remembered of a customer is the same whatever the order in which events of a time arrived."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from stream_app.state.customers import Signs
+from tests.support.pipeline import DAY_MS, START_MS, Pipeline
+from tests.support.strategies import world_settings
+
+Json = dict[str, Any]
+
+
+def told(*events: Json) -> Pipeline:
+    pipeline = Pipeline(world_settings(allowed_lateness=DAY_MS), 1, START_MS + DAY_MS)
+    for number, event in enumerate(events):
+        base = {"event_id": f"e{number}", "customer_id": "ann"}
+        pipeline.send({**base, **event, "event_time": START_MS + event["event_time"]})
+    pipeline.settle()
+    return pipeline
+
+
+def signs(pipeline: Pipeline) -> Signs:
+    customer = pipeline.shards[0].shard.customers.get("ann")
+    assert customer is not None
+    return customer.signs
+
+
+def ticket(kind: str, at_ms: int, **fields: Any) -> Json:
+    return {"event_type": f"ticket.{kind}", "event_time": at_ms, "ticket_id": "t", **fields}
+
+
+LIVES = [
+    ([ticket("opened", 0), ticket("resolved", 10)], 0),
+    ([ticket("opened", 0), ticket("resolved", 10), ticket("reopened", 20)], 1),
+    ([ticket("opened", 0, segment="a"), ticket("opened", 5, segment="b"), ticket("resolved", 10)], 0),
+    ([ticket("opened", 0), ticket("resolved", 10), ticket("reopened", 20), ticket("resolved", 30)], 0),
+]
+
+
+@pytest.mark.parametrize(("life", "still_open"), LIVES)
+def test_open_tickets_are_the_same_in_any_order_of_arrival(life: list[Json], still_open: int) -> None:
+    found = {
+        order: signs(told(*(life[n] for n in order))).tickets_open for order in permutations(range(len(life)))
+    }
+    assert found == dict.fromkeys(found, still_open)
+
+
+def test_deliveries_since_the_last_engagement_are_the_unanswered_ones_in_any_order() -> None:
+    mails = [
+        {"event_type": "email.delivered", "event_time": 0, "campaign_id": "a"},
+        {"event_type": "email.delivered", "event_time": 20, "campaign_id": "b"},
+        {"event_type": "email.opened", "event_time": 10, "campaign_id": "a"},
+    ]
+    for order in permutations(mails):
+        assert signs(told(*order)).unanswered == [START_MS + 20]
+
+
+def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> None:
+    late = {"event_type": "email.clicked", "event_time": 3_600_000, "campaign_id": "m", "segment": "late"}
+    early = {**late, "event_time": 0, "segment": "early"}
+    pipeline = told(late, early)
+    assert pipeline.counts("campaign:m")["unique_clicks"] == 1
+    assert pipeline.counts("campaign:m", "1m")["unique_clicks"] == 0
+    assert pipeline.counts("campaign:m", "1m")["clicks"] == 1
+    assert pipeline.counts("segment:late")["unique_clicks"] == 0
+    assert pipeline.counts("segment:early")["unique_clicks"] == 1

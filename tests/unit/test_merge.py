@@ -1,0 +1,72 @@
+"""The merger where a key falls silent, is taken over, or has lost what it counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream_app.metrics.catalogue import RATE_BY_NAME
+from stream_app.metrics.rates import rate_of
+from tests.support.pipeline import DAY_MS, START_MS, Pipeline
+from tests.support.strategies import world_settings
+
+
+def told_and_silent() -> Pipeline:
+    """One open, then a day without an event of its campaign, long enough for its panes to be forgotten."""
+    pipeline = Pipeline(world_settings(), 1, START_MS + 40 * DAY_MS)
+    for number in range(150):
+        base = {"event_id": f"e{number}", "customer_id": "ann", "event_type": "email.opened"}
+        campaign = "silent" if number == 0 else f"busy{number % 40}"
+        time_ms = START_MS if number == 0 else START_MS + 2 * DAY_MS + number
+        pipeline.send({**base, "campaign_id": campaign, "event_time": time_ms})
+        pipeline.deliver_all()
+        pipeline.tick(31_000 if number == 1 else 0)
+        pipeline.flush()
+    return pipeline
+
+
+def test_a_key_whose_windows_ran_empty_looks_the_same_after_a_crash() -> None:
+    pipeline = told_and_silent()
+    before = pipeline.merged()["campaign:silent"]
+    assert before["as_of"] == "2025-11-22T10:00:10.000Z"
+    assert before["windows"]["24h"]["counts"]["opens"] == 0
+    pipeline.crash()
+    after = pipeline.merged()["campaign:silent"]
+    assert (after["as_of"], after["windows"]) == (before["as_of"], before["windows"])
+
+
+def test_empty_windows_are_told_once_and_again_only_when_something_changes() -> None:
+    pipeline = told_and_silent()
+    assert pipeline.snapshots["campaign:silent"]["as_of"] == "2025-11-22T10:00:10.000Z"
+    pipeline.snapshots.clear()
+    pipeline.tick(3_600_000)
+    pipeline.flush()
+    assert "campaign:silent" not in pipeline.snapshots
+
+
+def test_a_snapshot_is_sent_at_most_once_in_its_interval() -> None:
+    pipeline = Pipeline(world_settings(), 1, START_MS)
+    merger = pipeline.mergers[0]
+    for number in range(2):
+        base = {"event_id": f"e{number}", "customer_id": "ann", "event_type": "email.opened"}
+        pipeline.send({**base, "campaign_id": "m", "event_time": START_MS})
+        pipeline.deliver_all()
+        pipeline.flush_shards()
+        pipeline.deliver_partials()
+        merger.flush()
+    assert pipeline.counts("campaign:m")["opens"] == 1
+    pipeline.clock_ms += 999
+    merger.flush()
+    assert pipeline.counts("campaign:m")["opens"] == 1
+    pipeline.clock_ms += 1
+    merger.flush()
+    assert pipeline.counts("campaign:m")["opens"] == 2
+
+
+@pytest.mark.parametrize(("numerator", "denominator"), [(-1, 1), (-1, 3), (1, -1)])
+def test_a_count_that_is_taken_back_after_its_key_was_forgotten_has_no_interval(
+    numerator: int, denominator: int
+) -> None:
+    """A ticket outlives its segment's numbers: silent for the retention, then reopened and resolved again."""
+    rate = RATE_BY_NAME["first_contact_rate"]
+    shown = rate_of(rate, {"tickets_first_contact": numerator, "tickets_resolved": denominator})
+    assert (shown.low, shown.high) == (None, None)
