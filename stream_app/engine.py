@@ -99,6 +99,15 @@ class Engine:
         await self.flush()
         self.shards, self.mergers = {}, {}
 
+    def position_of(self, place: TopicPartition) -> int | None:
+        """From which offset a partition is to be read on; None if it is not ours."""
+        topic = place.topic.removeprefix(self.settings.prefix)
+        if topic == PARTIALS:
+            merger = self.mergers.get(place.partition)
+            return None if merger is None else merger.merger.next_offset
+        shard = self.shards.get(place.partition)
+        return None if shard is None else shard.shard.watermark.partitions[topic].next_offset
+
     async def ingest(self, topic: str, partition: int, records: Sequence[Any]) -> None:
         """Apply a batch of an input topic (named without the prefix)."""
         station = self.shards.get(partition)

@@ -46,6 +46,7 @@ class SignalsApp(faust.App):
 
     async def on_start(self) -> None:
         """Connect the engine before partitions come."""
+        cast(BatchConsumer, self.consumer).position_of = self.engine.position_of
         await self.engine.start(self._ends_from)
         await super().on_start()
 

@@ -3,14 +3,14 @@
 One of the three modules that know Faust, at the start of the flow. Faust hands records over one at a
 time; here one message stands for all records of a partition in a fetch. Changelogs keep Faust's way.
 Commits are ours as well: Faust walks every offset of a batch, and what may be committed is decided by the
-journal, not by acknowledgements.
+journal, not by acknowledgements; and the journal says where to read on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import faust
@@ -64,6 +64,19 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         ends = await high_watermarks(consumer, listed)
         return {tp: max(listed[tp], ends.get(tp, 0)) for tp in listed}
 
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        """Fetch from the active partitions. aiokafka takes an empty set for all of them, and would hand out
+        records that nobody is ready for."""
+        if not active_partitions:
+            return {}
+        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+
     async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
         """The end of each partition, asked for by a fetch from an offset that is known to exist."""
         ends: Mapping[TP, int] = await self.call_thread(high_watermarks, self._ensure_consumer(), offsets)
@@ -78,6 +91,17 @@ class BatchConsumer(driver.Consumer):
     def __post_init__(self) -> None:
         """Start with nothing to commit; called by Faust's service."""
         self.committable: dict[TP, int] = {}
+        self.position_of: Callable[[TP], int | None] = lambda tp: None
+
+    async def perform_seek(self) -> None:
+        """Go to where the journals say that each input was left.
+
+        Faust goes to the committed offset, and stays where it is if there is none: what was fetched and
+        dropped before would be lost.
+        """
+        await super().perform_seek()
+        places = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
+        await self.seek_wait({tp: offset for tp in places if (offset := self.position_of(tp)) is not None})
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)

@@ -33,7 +33,7 @@ from tests.support.programs import (
     installation,
     wait_until,
 )
-from tests.support.traffic import YEAR, Life, Load, Sender, delivered, one_in_each, real_year
+from tests.support.traffic import YEAR, Life, Load, Sender, delivered, event, one_in_each, real_year
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -136,6 +136,34 @@ def assert_exact(outcome: Outcome) -> None:
     assert differences(outcome.snapshots, outcome.expected) == []
     assert set(outcome.letters) == set(outcome.bad)
     assert {i: n for i, n in Counter(outcome.alert_ids).items() if n > 1} == {}
+
+
+def test_topics_first_written_while_no_worker_runs_are_read_from_their_start(
+    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """A worker that recovers must not pass over partitions that nobody has committed yet."""
+    place = installation(broker.address, redis_server.url, tmp_path)
+    start_ms = now_ms() - DAY_MS
+    with Crew(place, tmp_path) as crew, Sender(place.settings) as sender:
+        worker = crew.start()
+        snapshots = LastSnapshots(place.address, place.settings.prefix)
+        people = one_in_each(PARTITIONS)
+        sender.send(*(delivered(person, start_ms, "before") for person in people))
+        sender.flush()
+        wait_until(lambda: snapshots.total("all:all", "deliveries") == PARTITIONS, 20, "there is a journal")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_for_end(10) == 0
+        for person in people:
+            sender.send(event("email.clicked", person, start_ms, campaign_id="first"))
+            sender.send(event("email.opted_out", person, start_ms))
+            sender.send(event("ticket.opened", person, start_ms, ticket_id="t"))
+        sender.flush()
+        crew.start()
+        sender.send(*(delivered(person, start_ms, "after") for person in people))
+        sender.flush()
+        for count in ("clicks", "optouts", "tickets_opened"):
+            wait_until(lambda c=count: snapshots.total("all:all", c) == PARTITIONS, 10, f"all {count} count")
+        snapshots.close()
 
 
 def test_a_worker_killed_under_load_again_and_again_loses_nothing_and_counts_nothing_twice(

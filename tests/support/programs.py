@@ -202,8 +202,8 @@ class TopicReader:
 class LastSnapshots(TopicReader):
     """The last snapshot of every key, by ``dimension:key``."""
 
-    def __init__(self, address: str, prefix: str) -> None:
-        super().__init__(address, f"{prefix}metrics")
+    def __init__(self, address: str, prefix: str, partitions: int = 4) -> None:
+        super().__init__(address, f"{prefix}metrics", partitions)
         self.by_key: dict[str, Json] = {}
 
     def update(self) -> dict[str, Json]:
