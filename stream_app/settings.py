@@ -37,6 +37,14 @@ def parse_duration(text: Any) -> int:
     return round(float(match[1]) * _UNITS[match[2]])
 
 
+def format_duration(milliseconds: int) -> str:
+    """A duration as it is written in settings, in the largest unit that fits."""
+    for unit, length in reversed(_UNITS.items()):
+        if milliseconds and milliseconds % length == 0:
+            return f"{milliseconds // length}{unit}"
+    return f"{milliseconds}ms"
+
+
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
@@ -133,6 +141,13 @@ class Settings(BaseSettings):
         return f"{self.prefix}worker"
 
 
+_DURATIONS = frozenset(
+    name
+    for name, field in Settings.model_fields.items()
+    if any(isinstance(part, BeforeValidator) for part in field.metadata)
+)
+
+
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     """Read the settings from the environment, a TOML file and ``overrides``.
 
@@ -181,4 +196,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
     value = "(hidden)" if name == "redis" or "password" in name else repr(error["input"])
     reason = str(error["msg"]).removeprefix("Value error, ")
+    if name in _DURATIONS and isinstance(error["input"], int):
+        limit = next(iter(error.get("ctx", {}).values()), 0)
+        value = repr(os.environ.get(variable) or format_duration(error["input"]))
+        reason = f"at least {format_duration(limit)} is needed"
     return f"{variable}={value}: {reason}"

@@ -114,7 +114,11 @@ class Merger:
             snapshots.append(take_snapshot(name, self._keys[name], self.watermark_ms))
         self._dirty = False
         self.unflushed = 0
-        return MergeFlush(MergeHeader(self.next_offset, [*names, *self._due]), snapshots)
+        return MergeFlush(self.header(names), snapshots)
+
+    def header(self, sent: Sequence[str] = ()) -> MergeHeader:
+        """How far the partials have been applied, and which keys owe a snapshot or are just being ``sent``."""
+        return MergeHeader(self.next_offset, [*sent, *self._due])
 
     def all_snapshots(self) -> Iterable[Snapshot]:
         """Every key as it is now, for a view that has to be filled again."""

@@ -49,7 +49,7 @@ def rate_of(rate: Rate, counts: Mapping[str, float]) -> RateValue:
     if denominator == 0:
         return RateValue(None, numerator, denominator, None, None)
     value = numerator / denominator
-    if not rate.interval or numerator > denominator:
+    if not rate.interval or not 0 <= numerator <= denominator:
         return RateValue(value, numerator, denominator, None, None)
     low, high = wilson(numerator, denominator)
     return RateValue(value, numerator, denominator, low, high)

@@ -10,20 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
 from stream_app.ingest.topics import DEAD_LETTERS
 from stream_app.settings import Settings
-from stream_app.sinks.connections import aiokafka_options
 from stream_app.sinks.publisher import OutRecord, Publisher
+from stream_app.sinks.tail import read_tail
 from stream_app.state.shard import DeadLetter
 
 logger = logging.getLogger(__name__)
 
 _OWN_HEADERS = ("reason", "detail", "topic", "partition", "offset")
 _TRUNCATED = ("truncated", b"too large for this topic; read it at its topic, partition and offset")
-_POLL_MS = 100
 
 Source = tuple[str, int]
 """Where a dead letter came from in its shard: the topic, without the prefix, and the offset."""
@@ -81,36 +80,9 @@ class DeadLetters:
 
 async def read_back(settings: Settings, from_offsets: Mapping[int, int]) -> dict[int, set[Source]]:
     """The sources of the letters that stand at or behind an offset, by shard."""
-    found: dict[int, set[Source]] = {number: set() for number in from_offsets}
-    if not found:
-        return found
-    consumer = AIOKafkaConsumer(
-        **aiokafka_options(settings), fetch_max_wait_ms=_POLL_MS, enable_auto_commit=False
-    )
-    places = {
-        TopicPartition(settings.topic(DEAD_LETTERS), number): offset
-        for number, offset in from_offsets.items()
-    }
-    await consumer.start()
-    try:
-        consumer.assign(list(places))
-        for place, offset in places.items():
-            consumer.seek(place, offset)
-        while not await _is_read(consumer, list(places)):
-            for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                found[place.partition].update(_source(record, settings) for record in records)
-    finally:
-        await consumer.stop()
-    return found
-
-
-async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:
-    """Whether every partition has been read to its high watermark, which is known after a fetch."""
-    for place in places:
-        end = consumer.highwater(place)
-        if end is None or await consumer.position(place) < end:
-            return False
-    return True
+    topic = settings.topic(DEAD_LETTERS)
+    tail = await read_tail(settings, {TopicPartition(topic, n): offset for n, offset in from_offsets.items()})
+    return {place.partition: {_source(record, settings) for record in tail[place]} for place in tail}
 
 
 def _source(record: ConsumerRecord, settings: Settings) -> Source:

@@ -36,13 +36,6 @@ class OutRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-class Written(NamedTuple):
-    """Where the last record of an ordered write stands; ``retried``: some may stand there twice."""
-
-    offset: int
-    retried: bool
-
-
 class Publisher:
     """One producer for all that a worker writes. Records of one partition keep their order."""
 
@@ -89,24 +82,25 @@ class Publisher:
 
     async def write_in_order(
         self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
-    ) -> Written:
-        """Write records to one partition one after the other, each confirmed before the next."""
-        written = Written(-1, False)
-        for key, value in records:
-            offset, retried = await self._write_one(OutRecord(topic, key, value, partition))
-            written = Written(offset, written.retried or retried)
-        return written
+    ) -> int:
+        """Write records to one partition, each confirmed before the next; returns the offset of the last.
 
-    async def _write_one(self, record: OutRecord) -> Written:
-        pause, retried = _FIRST_PAUSE_SECONDS, False
+        A record whose confirmation was lost is written again, and may stand there twice.
+        """
+        offset = -1
+        for key, value in records:
+            offset = await self._write_one(OutRecord(topic, key, value, partition))
+        return offset
+
+    async def _write_one(self, record: OutRecord) -> int:
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 metadata = await (await self._send(record))
-                return Written(int(metadata.offset), retried)
+                return int(metadata.offset)
             except KafkaError as problem:
                 _raise_if_hopeless(problem)
                 logger.warning("Kafka did not confirm a journal record (%s); trying again", problem)
-                retried = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

@@ -23,10 +23,9 @@ from stream_app.ingest.events import (
 from stream_app.ingest.machines import is_machine
 from stream_app.metrics.cells import slot_of
 from stream_app.state.audience import Audience
+from stream_app.state.signs import Signs
 from stream_app.state.tallies import Tallies
 
-UNANSWERED_KEPT = 12
-"""How many deliveries since the last engagement are remembered."""
 _CAMPAIGNS_KEPT = 64
 
 _DELIVERIES = slot_of("deliveries")
@@ -49,22 +48,6 @@ class First(NamedTuple):
 
     time_ms: int
     segment: str | None
-
-
-class Signs(msgspec.Struct, array_like=True):
-    """What bears on whether a customer is about to leave; ``alerts/churn`` makes a score of it.
-
-    ``unanswered`` are the times of the deliveries since the last open or click by the person.
-    """
-
-    engaged_ms: int = -1
-    unanswered: list[int] = []
-    tickets_open: int = 0
-    tickets_reopened: int = 0
-    carts_abandoned: int = 0
-    chats_missed: int = 0
-    ratings_low: int = 0
-    opted_out: bool = False
 
 
 class Customer(msgspec.Struct, array_like=True):
@@ -128,9 +111,7 @@ class Mail:
         self._once(customer.reached, "all:all", time_ms, _REACHED)
         if event.segment:
             self._once(customer.reached, f"segment:{event.segment}", time_ms, _REACHED)
-        signs = customer.signs
-        if time_ms > signs.engaged_ms:
-            signs.unanswered = sorted([*signs.unanswered, time_ms])[-UNANSWERED_KEPT:]
+        customer.signs.mail.add(time_ms)
 
     def _open(self, customer: Customer, event: EmailOpened, time_ms: int, keys: list[str]) -> None:
         if is_machine(event):
@@ -157,10 +138,7 @@ class Mail:
                 self._unique(campaign, before, _UNIQUE_ENGAGED, -1)
             if after is not None:
                 self._unique(campaign, after, _UNIQUE_ENGAGED, 1)
-        signs = customer.signs
-        if time_ms > signs.engaged_ms:
-            signs.engaged_ms = time_ms
-            signs.unanswered = [delivered for delivered in signs.unanswered if delivered > time_ms]
+        customer.signs.mail.make_good(time_ms)
 
     def _disengage(self, customer: Customer, event: EmailOptedOut | EmailComplained, time_ms: int) -> None:
         self._once(customer.disengaged, "all:all", time_ms, _DISENGAGED)

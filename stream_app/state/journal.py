@@ -81,13 +81,15 @@ class Journal:
             self._live.pop(record.key, None)
             return
         chunk = _decode(record.value)
+        self._live[record.key] = chunk.epoch
         if chunk.generation < self.generation:
             return  # a stale owner wrote after it had lost the partition
-        self._live[record.key] = chunk.epoch
+        self.generation = chunk.generation
+        if chunk.epoch <= self.epoch:
+            return  # a repeat, or the claim of an owner that had not read the last epoch and gave up
         if self._pending and _place(self._pending[0]) != _place(chunk):
             self._pending.clear()  # an owner died amid an epoch
         self._pending.append(chunk)
-        self.generation = chunk.generation
         if chunk.last:
             self._apply(self._pending)
             self._pending = []
@@ -106,7 +108,8 @@ class Journal:
         """
         self.epoch += 1
         self.header = header
-        slices = self._slices_to_write(sum(_size(entry) for entry in changes), expired)
+        size = sum(_size(entry) for entry in changes) + len(header or b"")
+        slices = self._slices_to_write(size, expired)
         chunks = _split(self.generation, self.epoch, changes, slices)
         chunks[-1].header, chunks[-1].last = header, True
         records = []

@@ -26,7 +26,6 @@ from stream_app.state.chats import Chats, ChatState, chat_step
 from stream_app.state.customers import Customer, Mail, forget_old_campaigns, keys_of
 from stream_app.state.lifecycle import Automaton, Entity, Place, Step, apply, pass_time
 from stream_app.state.shelf import Drawer, Shelf
-from stream_app.state.signs import feel, feel_rating
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
 from stream_app.state.tickets import Tickets, TicketState, ticket_step
 
@@ -244,7 +243,7 @@ class Shard:
         else:
             self._mail.handle(customer, event, time_ms, keys)
         if isinstance(event, ChatRated | TicketRated):
-            feel_rating(customer.signs, event.rating)
+            customer.signs.feel_rating(event.rating, time_ms)
         self._save_customer(event.customer_id, customer)
 
     def _step(self, kind: str, customer_id: str, identifier: str, step: Step) -> None:
@@ -253,7 +252,9 @@ class Shard:
         entity = drawer.get(name)
         if entity is None or entity.touched_ms < self.watermark.current_ms - self._settings.retention:
             entity = Entity(automaton.fresh())
+        before = _burden(entity)
         apply(automaton, entity, step, self.watermark.current_ms, self._emit)
+        self._customer.signs.feel_ticket(before, _burden(entity))
         drawer.put(name, entity)
         deadline = automaton.deadline_ms(entity.state())
         if deadline is not None:
@@ -285,7 +286,7 @@ class Shard:
         for key in keys:
             self._tallies.count(key, place.time_ms, slot, number)
             self._tallies.reach(key, place.time_ms)
-        feel(self._customer.signs, slot, number)
+        self._customer.signs.feel(slot, number, place.time_ms)
 
     def _load_customer(self, customer_id: str) -> Customer:
         customer = self.customers.get(customer_id)
@@ -323,6 +324,11 @@ class Shard:
         for key, value in self._shelf.items(IDS_KIND):
             topic, span, _ = key[2:].split(_SEPARATOR)
             self._seen.remember(topic, int(span), msgspec.msgpack.decode(value, type=list[str]))
+
+
+def _burden(entity: Entity[Any]) -> tuple[int, int]:
+    state = entity.state()
+    return state.burden() if isinstance(state, TicketState) else (0, 0)
 
 
 def _customer_of(name: str) -> str:

@@ -1,50 +1,94 @@
-"""How counts and ratings change a customer's signs of churn. Pure; stands beside the customers.
+"""Signs that a customer may be about to leave, as ``alerts/churn`` scores them. Pure.
 
-A sign is taken back by its opposite: a purchase ends the abandoned carts, an answered chat the missed ones,
-the last resolution the reopened tickets, a good rating the bad ones.
+Stands beside the customers. A sign is a streak: what went wrong since it was last made good, such as deliveries
+since the last open, or abandoned carts since the last purchase. Streaks hold times, so that they do not depend on
+the order in which events of different times arrive. Times are milliseconds of event time.
 """
 
 from __future__ import annotations
 
+from bisect import insort
+
+import msgspec
+
 from stream_app.metrics.cells import slot_of
-from stream_app.state.customers import Signs
+
+STREAK_KEPT = 12
+"""How many times a streak remembers; more of the same says no more."""
 
 _CARTS_ABANDONED = slot_of("carts_abandoned")
 _CARTS_PURCHASED = slot_of("carts_purchased")
-_CHATS_ANSWERED = slot_of("chats_answered")
 _CHATS_MISSED = slot_of("chats_missed")
-_TICKETS_OPENED = slot_of("tickets_opened")
-_TICKETS_REOPENED = slot_of("tickets_reopened")
-_TICKETS_RESOLVED = slot_of("tickets_resolved")
+_CHATS_ANSWERED = slot_of("chats_answered")
 _LOW_RATING, _GOOD_RATING = 2, 4
 
 
-def feel(signs: Signs, slot: int, number: int) -> None:
-    """A lifecycle of the customer counted (or took back) a number."""
-    if slot == _CARTS_ABANDONED:
-        signs.carts_abandoned = max(0, signs.carts_abandoned + number)
-    elif slot == _CARTS_PURCHASED:
-        if number > 0:
-            signs.carts_abandoned = 0
-    elif slot == _CHATS_MISSED:
-        signs.chats_missed = max(0, signs.chats_missed + number)
-    elif slot == _CHATS_ANSWERED:
-        if number > 0:
-            signs.chats_missed = 0
-    elif slot == _TICKETS_OPENED:
-        signs.tickets_open = max(0, signs.tickets_open + number)
-    elif slot == _TICKETS_REOPENED:
-        signs.tickets_open = max(0, signs.tickets_open + number)
-        signs.tickets_reopened = max(0, signs.tickets_reopened + number)
-    elif slot == _TICKETS_RESOLVED:
-        signs.tickets_open = max(0, signs.tickets_open - number)
-        if signs.tickets_open == 0:
-            signs.tickets_reopened = 0
+class Streak(msgspec.Struct, array_like=True):
+    """The times of something since it was last made good, oldest first."""
+
+    made_good_ms: int = -1
+    times: list[int] = []
+
+    def add(self, time_ms: int) -> None:
+        """It happened."""
+        if time_ms > self.made_good_ms:
+            insort(self.times, time_ms)
+            del self.times[:-STREAK_KEPT]
+
+    def take_back(self, time_ms: int) -> None:
+        """It had not happened after all."""
+        if time_ms in self.times:
+            self.times.remove(time_ms)
+
+    def make_good(self, time_ms: int) -> None:
+        """Its opposite happened."""
+        if time_ms > self.made_good_ms:
+            self.made_good_ms = time_ms
+            self.times = [held for held in self.times if held > time_ms]
 
 
-def feel_rating(signs: Signs, rating: int) -> None:
-    """The customer rated a chat or a ticket, 1 to 5."""
-    if rating <= _LOW_RATING:
-        signs.ratings_low += 1
-    elif rating >= _GOOD_RATING:
-        signs.ratings_low = 0
+class Signs(msgspec.Struct, array_like=True):
+    """What bears on whether a customer leaves.
+
+    ``mail``: deliveries since the last open or click by the person; ``carts``: abandoned since the last
+    purchase; ``chats``: missed since the last answered one; ``ratings``: of 1 or 2 since the last of 4 or 5.
+    ``tickets_reopened`` counts the reopenings of tickets that are open still.
+    """
+
+    mail: Streak = msgspec.field(default_factory=Streak)
+    carts: Streak = msgspec.field(default_factory=Streak)
+    chats: Streak = msgspec.field(default_factory=Streak)
+    ratings: Streak = msgspec.field(default_factory=Streak)
+    tickets_open: int = 0
+    tickets_reopened: int = 0
+    opted_out: bool = False
+
+    def feel(self, slot: int, number: int, time_ms: int) -> None:
+        """A lifecycle of the customer counted a number at a time, or took it back."""
+        if slot == _CARTS_ABANDONED:
+            _happen(self.carts, number, time_ms)
+        elif slot == _CHATS_MISSED:
+            _happen(self.chats, number, time_ms)
+        elif slot == _CARTS_PURCHASED and number > 0:
+            self.carts.make_good(time_ms)
+        elif slot == _CHATS_ANSWERED and number > 0:
+            self.chats.make_good(time_ms)
+
+    def feel_rating(self, rating: int, time_ms: int) -> None:
+        """The customer rated a chat or a ticket, 1 to 5."""
+        if rating <= _LOW_RATING:
+            self.ratings.add(time_ms)
+        elif rating >= _GOOD_RATING:
+            self.ratings.make_good(time_ms)
+
+    def feel_ticket(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """A ticket went from one burden to another; see ``TicketState.burden``."""
+        self.tickets_open += after[0] - before[0]
+        self.tickets_reopened += after[1] - before[1]
+
+
+def _happen(streak: Streak, number: int, time_ms: int) -> None:
+    if number > 0:
+        streak.add(time_ms)
+    else:
+        streak.take_back(time_ms)

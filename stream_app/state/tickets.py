@@ -47,6 +47,12 @@ class TicketState(ServiceState, array_like=True):
     replied: bool = False
     resolved: bool = False
     first_contact_ms: int | None = None
+    is_open: bool = False
+    reopened: int = 0
+
+    def burden(self) -> tuple[int, int]:
+        """What the ticket is to its customer: 1 while it is open, and how often it was reopened."""
+        return (1, self.reopened) if self.is_open else (0, 0)
 
 
 _ACTIONS: dict[type[TicketEvent], TicketAction] = {
@@ -79,12 +85,15 @@ class Tickets:
         state.see(step)
         if step.action == TicketAction.OPENED:
             if state.open(step, emit):
+                state.is_open = True
                 state.count(step.time_ms, _OPENED, 1, emit)
         elif step.action == TicketAction.REPLIED:
             self._reply(state, step, emit)
         elif step.action == TicketAction.RESOLVED:
             self._resolve(state, step, emit)
         elif step.action == TicketAction.REOPENED:
+            state.is_open = True
+            state.reopened += 1
             state.count(step.time_ms, _REOPENED, 1, emit)
             if state.first_contact_ms is not None:
                 state.count(state.first_contact_ms, _FIRST_CONTACT, -1, emit)
@@ -107,6 +116,7 @@ class Tickets:
             state.count(step.time_ms, _REPLY, step.time_ms - state.opened_ms, emit)
 
     def _resolve(self, state: TicketState, step: Step, emit: Emit) -> None:
+        state.is_open = False
         state.count(step.time_ms, _RESOLVED, 1, emit)
         if state.opened_ms is not None:
             state.count(step.time_ms, _RESOLUTION, step.time_ms - state.opened_ms, emit)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
+from aiokafka import TopicPartition
 
 from stream_app.alerts.lifecycle import FIRING, AlertChange
 from stream_app.alerts.message import alert_json, alert_record
@@ -23,7 +24,8 @@ from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.publisher import OutRecord, Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
-from stream_app.state.journal import Entry, Expired, Journal
+from stream_app.sinks.tail import read_tail
+from stream_app.state.journal import Entry, Expired, Journal, JournalRecord
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +85,8 @@ class Station:
         """Journal an epoch; returns when the broker has confirmed all of it."""
         await self._append(self.journal.write(changes, _encode(Header(_encode(state), outbox)), expired))
         dead = self.journal.dead_records()
-        await self.publisher.write([OutRecord(self._changelog, *record, self.number) for record in dead])
-        self.journal.end_offset += len(dead)
+        if dead:
+            await self._bury(dead)
 
     def alert_records(self, changes: Sequence[AlertChange]) -> list[OutRecord]:
         """The records that tell changes of alerts."""
@@ -103,14 +105,37 @@ class Station:
             self.view.show(firing if change.state == FIRING else firing._replace(data=None))
 
     async def _append(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
-        written = await self.publisher.write_in_order(self._changelog, self.number, records)
-        expected = self.journal.end_offset + len(records) - 1
-        if written.offset != expected and not written.retried:
+        """Append records of ours to the journal.
+
+        Raises:
+            Failure: somebody else has written to it since we read or wrote it last.
+        """
+        first = self.journal.end_offset
+        last = await self.publisher.write_in_order(self._changelog, self.number, records)
+        if last != first + len(records) - 1:
+            await self._refuse_strangers(first, {key for key, _ in records})
+        self.journal.end_offset = last + 1
+
+    async def _bury(self, dead: Sequence[JournalRecord]) -> None:
+        """Write tombstones; that nobody else has written is checked as for any other record."""
+        first = self.journal.end_offset
+        ends = await self.publisher.write(
+            [OutRecord(self._changelog, *record, self.number) for record in dead]
+        )
+        end = max(ends.values())
+        if end != first + len(dead):
+            await self._refuse_strangers(first, {record.key for record in dead})
+        self.journal.end_offset = end
+
+    async def _refuse_strangers(self, first: int, ours: set[bytes]) -> None:
+        """A record whose confirmation was lost stands there twice, and that is all that may be there."""
+        place = TopicPartition(self._changelog, self.number)
+        tail = await read_tail(self.settings, {place: first})
+        if any(record.key not in ours for record in tail[place]):
             raise Failure(
-                f"{self._changelog}, partition {self.number}: another worker wrote to it (offset "
-                f"{written.offset}, expected {expected}); this worker lets go: restart it"
+                f"{self._changelog}, partition {self.number}: another worker has written to it; "
+                "this worker lets go: restart it"
             )
-        self.journal.end_offset = written.offset + 1
 
 
 def firing_alert(change: AlertChange) -> FiringAlert:

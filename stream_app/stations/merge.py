@@ -33,7 +33,7 @@ class MergeStation(Station):
         await self.publisher.write(self.alert_records(header.outbox if header else []))
         retired = self.desk.retire_unwatched(self.merger.watermark_ms)
         if retired:
-            await self._write(MergeHeader(self.merger.next_offset), retired, [])
+            await self._write(self.merger.header(), retired, [])
 
     async def flush(self) -> None:
         """Journal what has changed since the last flush, then publish snapshots and alerts."""

@@ -140,11 +140,11 @@ class ShardStation(Station):
 def _facts(customer: Customer) -> ChurnFacts:
     signs = customer.signs
     return ChurnFacts(
-        unanswered=len(signs.unanswered),
-        answered_before=signs.engaged_ms >= 0,
+        unanswered=len(signs.mail.times),
+        answered_before=signs.mail.made_good_ms >= 0,
         tickets_open=signs.tickets_open,
         tickets_reopened=signs.tickets_reopened,
-        carts_abandoned=signs.carts_abandoned,
-        chats_missed=signs.chats_missed,
-        rating_low=signs.ratings_low,
+        carts_abandoned=len(signs.carts.times),
+        chats_missed=len(signs.chats.times),
+        rating_low=len(signs.ratings.times),
     )

@@ -186,7 +186,9 @@ def _go_wrong(sender: Sender) -> None:
         sender.send(delivered(person, START, "bad"), delivered(person, START, "dull"))
         if number % 2:
             sender.send(event("email.opted_out", person, START + SECOND_MS, campaign_id="bad"))
-            sender.send(event("cart.updated", person, START + SECOND_MS, cart_id="c", value=1, currency="EUR"))
+            sender.send(
+                event("cart.updated", person, START + SECOND_MS, cart_id="c", value=1, currency="EUR")
+            )
     sender.send(event("email.opened", LEAVING, START, campaign_id="first"))
     sender.send(*(delivered(LEAVING, START + n * SECOND_MS, f"unread-{n}") for n in range(1, 7)))
     sender.send(event("ticket.opened", LEAVING, START + SECOND_MS, ticket_id="t"))

@@ -183,7 +183,9 @@ def evidence(
         _send_mixed(sender, found)
         reader = TopicReader(place.address, place.topic("deadletters"), max_bytes=20_000_000)
         with suppress(AssertionError):  # the tests say which one is missing
-            wait_until(lambda: reader.read(100) is None or len(reader.records) >= len(BAD), 15, "dead letters")
+            wait_until(
+                lambda: reader.read(100) is None or len(reader.records) >= len(BAD), 15, "dead letters"
+            )
         found.letters = reader.records
         yield found
         reader.close()
@@ -250,13 +252,17 @@ def test_a_tombstone_stays_a_tombstone(evidence: Evidence) -> None:
     assert evidence.letter(metadata).value is None
 
 
-def test_a_dead_letter_keeps_the_records_own_headers_but_for_the_names_that_are_ours(evidence: Evidence) -> None:
+def test_a_dead_letter_keeps_the_records_own_headers_but_for_the_names_that_are_ours(
+    evidence: Evidence,
+) -> None:
     metadata = next(sent for bad, sent in evidence.sent if bad.headers is WILD_HEADERS)
     assert evidence.letter(metadata).headers[5:] == list(WILD_HEADERS[2:])
 
 
 def test_the_good_records_among_the_bad_ones_all_count(evidence: Evidence) -> None:
-    wait_until(lambda: evidence.total("campaign:good", "deliveries") == evidence.good, 10, "all good ones count")
+    wait_until(
+        lambda: evidence.total("campaign:good", "deliveries") == evidence.good, 10, "all good ones count"
+    )
 
 
 def test_what_is_only_odd_counts(evidence: Evidence) -> None:

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 PARTITIONS = 4
 ALL_SHARDS = "serving shards [0, 1, 2, 3]"
 LATENESS_MS = DAY_MS
-FIRST_LINE, LINES = 70_000, 16_000
+FIRST_LINE, LINES = 77_000, 10_000
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 KILLS = int(os.environ.get("CHAOS_KILLS") or 2)
 
@@ -94,7 +94,9 @@ class Stage:
         snapshots.close()
         letters = self._read("deadletters", len(self.load.bad))
         sources = Counter((h["partition"], h["offset"]) for h in map(headers_of, letters))
-        alerts = [r for kind in ("ctr", "optout", "abandonment", "churn") for r in self._read(f"alerts.{kind}")]
+        alerts = [
+            r for kind in ("ctr", "optout", "abandonment", "churn") for r in self._read(f"alerts.{kind}")
+        ]
         bad = [(str(m.partition), str(m.offset)) for m in (future.get(5) for future in self.load.bad)]
         ids = [headers_of(record)["ce_id"] for record in alerts]
         return Outcome(snapshots.by_key, expected, ids, sources, bad)
@@ -102,7 +104,9 @@ class Stage:
     def _read(self, topic: str, at_least: int = 0) -> list[Any]:
         reader = TopicReader(self.place.address, self.place.topic(topic), PARTITIONS)
         try:
-            wait_until(lambda: not reader.read(300) and len(reader.records) >= at_least, 10, f"{topic} is read")
+            wait_until(
+                lambda: not reader.read(300) and len(reader.records) >= at_least, 10, f"{topic} is read"
+            )
             return reader.records
         finally:
             reader.close()

@@ -68,7 +68,9 @@ class Scene:
         self.sender.flush()
         self.sent += count
         wait_until(
-            lambda: self.snapshots.total("campaign:counted", "deliveries") == self.sent, SOON, "all is counted"
+            lambda: self.snapshots.total("campaign:counted", "deliveries") == self.sent,
+            SOON,
+            "all is counted",
         )
 
     def wait_until_right(self) -> None:
@@ -80,7 +82,9 @@ class Scene:
     def _wrong(self, client: Any) -> list[str]:
         prefix = self.place.settings.redis_prefix
         try:
-            wrong = [name for name, s in self.snapshots.update().items() if not _shown(client, prefix, name, s)]
+            wrong = [
+                name for name, s in self.snapshots.update().items() if not _shown(client, prefix, name, s)
+            ]
             firing = [json.loads(data)["kind"] for data in client.hvals(f"{prefix}alerts:firing")]
             if sorted(firing) != ["churn", "optout"]:
                 wrong.append("alerts:firing")
@@ -103,7 +107,9 @@ def _shown(client: Any, prefix: str, name: str, snapshot: Json) -> bool:
     }
     same = bool(fields) and all(json.loads(fields[field]) == value for field, value in wanted.items())
     listed = client.zscore(f"{prefix}index:{dimension}", key) is not None
-    return same and listed and fields["as_of"] == snapshot["as_of"] and client.ttl(f"{prefix}metrics:{name}") > 0
+    return (
+        same and listed and fields["as_of"] == snapshot["as_of"] and client.ttl(f"{prefix}metrics:{name}") > 0
+    )
 
 
 @pytest.fixture(scope="module")

@@ -90,8 +90,8 @@ def evidence(
 def _live(sender: Sender, start_ms: int) -> list[Json]:
     """A life of six hours within four seconds, in all forms; then time moves on by three hours."""
     events = Life(1, start_ms, SPAN_MS).events(1200)
-    for first in range(0, len(events), 30):
-        for number, item in enumerate(events[first : first + 30]):
+    for first in range(0, len(events), 40):
+        for number, item in enumerate(events[first : first + 40]):
             sender.send(item, form=FORMS[number % len(FORMS)])
         sender.flush()
         time.sleep(0.1)  # a pace, so that snapshots have something to hold back

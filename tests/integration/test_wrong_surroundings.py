@@ -47,9 +47,7 @@ def test_without_kafka_it_says_where_it_looked_and_how_to_mend_it(place: Install
 
 
 def test_a_topic_with_the_wrong_number_of_partitions_is_named_with_the_mend(place: Installation) -> None:
-    settings = load_settings(
-        kafka=place.settings.kafka, prefix=f"wrong-{uuid4().hex[:8]}.", partitions=3
-    )
+    settings = load_settings(kafka=place.settings.kafka, prefix=f"wrong-{uuid4().hex[:8]}.", partitions=3)
     ensure_topics(settings, input_topic_specs(settings)[:1])
     line = _says_one_clear_thing(place, 1, STREAM_APP_PREFIX=settings.prefix)
     assert f"{settings.prefix}email.deliveries: 3 partitions instead of 4" in line
@@ -96,4 +94,3 @@ def test_a_worker_goes_on_exactly_after_the_broker_stood_still(
             snapshots.close()
             assert worker.alive, worker.log.read_text()
             assert len(crew.workers) == 1
-

@@ -172,9 +172,7 @@ class Life:
         soon = self._later(at, 600_000)
         if chance() < 0.6:
             machine = self._random.choice([None, True, False])
-            made.append(
-                self._made("email.opened", customer, soon, campaign_id=campaign, machine=machine)
-            )
+            made.append(self._made("email.opened", customer, soon, campaign_id=campaign, machine=machine))
         if chance() < 0.4:
             made.append(
                 self._made("email.clicked", customer, soon, campaign_id=campaign, machine=chance() < 0.3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.state.customers import Signs
+from stream_app.state.signs import Signs
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
 from tests.support.strategies import world_settings
 
@@ -56,7 +56,7 @@ def test_deliveries_since_the_last_engagement_are_the_unanswered_ones_in_any_ord
         {"event_type": "email.opened", "event_time": 10, "campaign_id": "a"},
     ]
     for order in permutations(mails):
-        assert signs(told(*order)).unanswered == [START_MS + 20]
+        assert signs(told(*order)).mail.times == [START_MS + 20]
 
 
 def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> None:

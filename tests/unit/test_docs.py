@@ -15,9 +15,9 @@ from stream_app.ingest.decode import Reason
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.metrics.catalogue import COUNTS, RATES, Count, Dimension, Rate
 from stream_app.schemas.files import ROOT
-from stream_app.schemas.markdown import PAGES, human_duration
+from stream_app.schemas.markdown import PAGES
 from stream_app.schemas.snapshots import formula_of
-from stream_app.settings import ENV_PREFIX, Settings, parse_duration
+from stream_app.settings import ENV_PREFIX, Settings, format_duration, parse_duration
 
 REFERENCE = ROOT / "docs" / "reference"
 LINK = re.compile(
@@ -91,7 +91,7 @@ def test_defaults_are_written_as_a_person_writes_them() -> None:
     "milliseconds", [0, 1, 200, 1000, 90_000, 600_000, 5_400_000, 86_400_000, 86_400_001]
 )
 def test_a_duration_as_written_is_read_as_the_same(milliseconds: int) -> None:
-    assert parse_duration(human_duration(milliseconds)) == milliseconds
+    assert parse_duration(format_duration(milliseconds)) == milliseconds
 
 
 @pytest.mark.parametrize("topic", [*topics.INPUT_TOPICS, *topics.OUTPUT_TOPICS])

@@ -1,0 +1,47 @@
+"""Reads the tail of partitions: what stands at or behind an offset, to the end. Stands at the edge.
+
+Used when a partition is taken over, and when a write did not land where it was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from stream_app.settings import Settings
+from stream_app.sinks.connections import aiokafka_options
+
+_POLL_MS = 100
+
+Tail = dict[TopicPartition, list[ConsumerRecord]]
+
+
+async def read_tail(settings: Settings, from_offsets: Mapping[TopicPartition, int]) -> Tail:
+    """The records that stand at or behind an offset, by partition, in order."""
+    found: Tail = {place: [] for place in from_offsets}
+    if not found:
+        return found
+    consumer = AIOKafkaConsumer(
+        **aiokafka_options(settings), fetch_max_wait_ms=_POLL_MS, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(found))
+        for place, offset in from_offsets.items():
+            consumer.seek(place, offset)
+        while not await _is_read(consumer, list(found)):
+            for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                found[place] += records
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:
+    """Whether every partition has been read to its high watermark, which is known after a fetch."""
+    for place in places:
+        end = consumer.highwater(place)
+        if end is None or await consumer.position(place) < end:
+            return False
+    return True
