@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import now_ms
+from stream_app.failure import Failure
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.metrics.partials import decode_partial, merger_of
 from stream_app.metrics.snapshots import Snapshot
@@ -197,6 +198,7 @@ class Engine:
             for topic, progress in station.shard.watermark.partitions.items()
         }
         ends = await self._ends_of(offsets)
+        _refuse_shortened(offsets, ends)
         for number, station in stations.items():
             of_shard = {topic: ends.get(self._place(topic, number)) for topic in INPUT_TOPICS}
             known = {topic: end for topic, end in of_shard.items() if end is not None}
@@ -232,3 +234,20 @@ class Engine:
         if dimension == CUSTOMER:
             return partition_of_key(key.encode(), self.settings.partitions) in self.shards
         return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers
+
+
+def _refuse_shortened(offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
+    """A topic that ends before what was already applied is another topic of the same name: its records would
+    be taken for applied ones, and silently not be counted.
+
+    Raises:
+        Failure: there is one.
+    """
+    shortened = sorted(place for place, offset in offsets.items() if ends[place] < offset)
+    if shortened:
+        topic, partition = shortened[0]
+        raise Failure(
+            f"{topic}, partition {partition} ends at offset {ends[shortened[0]]}, but {offsets[shortened[0]]} records "
+            "of it have been counted: it was deleted and created again. Choose another STREAM_APP_PREFIX for the new "
+            "topics, or delete the changelog topics of this prefix as well and count from the start"
+        )

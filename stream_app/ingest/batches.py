@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.client import ConnectionGroup
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -210,6 +211,9 @@ async def _fetch_ends(consumer: AIOKafkaConsumer, offsets: Mapping[TP, int], wai
     for response in await asyncio.gather(*requests):
         for topic, partitions in response.topics:
             for partition, error_code, high_watermark, *_ in partitions:
+                place = TP(topic, partition)
                 if error_code == 0:
-                    ends[TP(topic, partition)] = high_watermark
+                    ends[place] = high_watermark
+                elif error_code == OffsetOutOfRangeError.errno:
+                    ends |= await consumer.end_offsets([place])
     return ends

@@ -118,6 +118,8 @@ class Shard:
         self.duplicates = 0
         self.accepted = 0
         self.unflushed = 0
+        self.skipped = 0
+        """Offsets that never came: markers of transactions, or records removed before they were read."""
 
     def process(self, topic: str, records: Sequence[Record], clock_ms: int) -> None:
         """Apply a batch of one topic's records, in order of offsets; those applied before are skipped."""
@@ -126,6 +128,7 @@ class Shard:
         for record in records:
             if record.offset < progress.next_offset:
                 continue
+            self.skipped += record.offset - progress.next_offset
             progress.next_offset = record.offset + 1
             self.unflushed += 1
             if self._dead_already and (topic, record.offset) in self._dead_already:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence, Set
 
 import msgspec
@@ -20,6 +21,8 @@ from stream_app.state.customers import Customer
 from stream_app.state.shard import Shard
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Station, firing_alert
+
+logger = logging.getLogger(__name__)
 
 
 class StationHeader(msgspec.Struct, array_like=True):
@@ -82,6 +85,13 @@ class ShardStation(Station):
 
     async def _flush_changes(self, changes: list[AlertChange]) -> None:
         out = self.shard.flush()
+        if self.shard.skipped:
+            logger.warning(
+                "shard %d: %d offsets never came: markers of transactions, or records removed before they were read",
+                self.number,
+                self.shard.skipped,
+            )
+            self.shard.skipped = 0
         risks = self._assess(out.customers, changes)
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
