@@ -199,14 +199,13 @@ def _let_time_begin(sender: Sender, snapshots: LastSnapshots) -> None:
 
     def begun() -> bool:
         first = snapshots.update().get("campaign:first")
-        return first is not None and to_ms(first["watermark"]) > NOW - HOUR_MS
+        if first is not None and to_ms(first["watermark"]) > NOW - HOUR_MS:
+            return True
+        # A snapshot tells how far time is, and is sent where something changed.
+        sender.send(*(delivered(customer, now_ms(), "first") for customer in one_in_each(PARTITIONS)))
+        return False
 
-    wait_until(lambda: begun() or sender.send(*_nudges()), 20, "there is a watermark", every=0.5)
-
-
-def _nudges() -> list[Any]:
-    """Deliveries, for a snapshot that shows how far time is."""
-    return [delivered(customer, now_ms(), "first") for customer in one_in_each(PARTITIONS)]
+    wait_until(begun, 20, "there is a watermark", every=0.4)
 
 
 def _send_mixed(sender: Sender, found: Evidence) -> None:

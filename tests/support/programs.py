@@ -67,9 +67,13 @@ class Installation:
 
 def installation(kafka: str, redis: str, data_dir: Path, **options: str) -> Installation:
     """An installation on these servers; options are settings as their variables would have them."""
-    given = {
-        **{"kafka": kafka, "redis": redis, "prefix": f"test-{uuid4().hex[:12]}.", "data_dir": str(data_dir)},
-        **{"idle_timeout": "1s", "session_timeout": "6s"},
+    given: dict[str, Any] = {
+        "kafka": kafka,
+        "redis": redis,
+        "prefix": f"test-{uuid4().hex[:12]}.",
+        "data_dir": str(data_dir),
+        "idle_timeout": "1s",
+        "session_timeout": "6s",
         **options,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}
