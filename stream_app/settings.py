@@ -76,7 +76,10 @@ class Settings(BaseSettings):
     snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
     session_timeout: Duration = Field(
-        10 * SECOND_MS, ge=1000, description="after this silence a worker's partitions move to another"
+        10 * SECOND_MS,
+        ge=1000,
+        le=MINUTE_MS,
+        description="after this silence a worker's partitions move to another",
     )
     max_event_bytes: int = Field(262_144, ge=1024, description="a larger record goes to the dead letters")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -197,7 +200,7 @@ def _explain(error: dict[str, Any]) -> str:
     value = "(hidden)" if name == "redis" or "password" in name else repr(error["input"])
     reason = str(error["msg"]).removeprefix("Value error, ")
     if name in _DURATIONS and isinstance(error["input"], int):
-        limit = next(iter(error.get("ctx", {}).values()), 0)
+        side, limit = next(iter(error.get("ctx", {"ge": 0}).items()))
         value = repr(os.environ.get(variable) or format_duration(error["input"]))
-        reason = f"at least {format_duration(limit)} is needed"
+        reason = f"{'at least' if side in ('ge', 'gt') else 'at most'} {format_duration(limit)}"
     return f"{variable}={value}: {reason}"

@@ -60,6 +60,13 @@ class AlertDesk:
         step = advance_churn(rule, state, assess(facts), customer_id, as_of_ms, opted_out)
         return self._keep(name, state, *step)
 
+    def forget_customer(self, customer_id: str, as_of_ms: int) -> list[AlertChange]:
+        """End what is told of a customer who was silent for longer than the retention."""
+        rule = self._rules.churn
+        name = _name(rule.name, CUSTOMER, customer_id) if rule else ""
+        state = self._active.get(name)
+        return [] if state is None else self._keep(name, state, None, retire(state, as_of_ms))
+
     def retire_unwatched(self, as_of_ms: int) -> list[AlertChange]:
         """End the alerts that no rule watches over any more, as after a change of the rules file."""
         changes: list[AlertChange] = []

@@ -24,9 +24,12 @@ class MetricWatch:
         self._merger = merger
         self._desk = desk
         self._judged_at: dict[str, int] = {}
+        self._now_ms = 0
 
     def judge(self) -> list[AlertChange]:
         """Judge what has to be judged since the last call; returns what changed."""
+        # A shard that speaks for the first time can take the watermark back; an alert's time never goes back.
+        self._now_ms = max(self._now_ms, self._merger.watermark_ms)
         changed = self._merger.take_changed()
         active = self._desk.active_keys()
         changes: list[AlertChange] = []
@@ -34,7 +37,7 @@ class MetricWatch:
             merged = self._merger.key(name)
             if merged is None:
                 continue
-            edge = max(merged.as_of_ms, self._merger.watermark_ms) // PANE_MS
+            edge = max(merged.as_of_ms, self._now_ms) // PANE_MS
             if name in changed or self._judged_at.get(name) != edge:
                 self._judged_at[name] = edge
                 dimension, key = split_key(name)

@@ -39,7 +39,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     alerts = tuple(TopicSpec(settings.topic(name), shards, exact=False) for name in ALERT_TOPICS)
     return (
         *input_topic_specs(settings),
-        TopicSpec(settings.topic(PARTIALS), shards, exact=True, configs={"retention.ms": str(DAY_MS)}),
+        TopicSpec(settings.topic(PARTIALS), shards, exact=True, configs={"retention.ms": str(7 * DAY_MS)}),
         TopicSpec(settings.topic(METRICS), shards, exact=False, configs={"cleanup.policy": "compact"}),
         *alerts,
         TopicSpec(

@@ -30,10 +30,13 @@ class PartitionProgress:
     next_offset: int = 0
     end_offset: int = 0
     last_arrival_ms: int = 0
+    is_known: bool = True
+    """Whether the broker answered when it was last asked for the end."""
 
     def is_idle(self, clock_ms: int, idle_timeout_ms: int) -> bool:
         """Whether it is read to its known end and had nothing new for the idle timeout."""
-        return self.next_offset >= self.end_offset and clock_ms - self.last_arrival_ms >= idle_timeout_ms
+        is_read = self.is_known and self.next_offset >= self.end_offset
+        return is_read and clock_ms - self.last_arrival_ms >= idle_timeout_ms
 
 
 @dataclass
@@ -60,10 +63,11 @@ class Watermark:
         return len(self._busy) < len(self.partitions)
 
     def confirm(self, ends: dict[str, int], clock_ms: int) -> None:
-        """Take note of the broker's end offsets, asked for at this time of the clock or later."""
-        for topic, end in ends.items():
-            progress = self.partitions[topic]
-            progress.end_offset = max(progress.end_offset, end)
+        """Take note of the broker's end offsets, asked for at this time of the clock or later; a partition
+        without an answer is waited for."""
+        for topic, progress in self.partitions.items():
+            progress.is_known = topic in ends
+            progress.end_offset = max(progress.end_offset, ends.get(topic, 0))
         self._sort_out_busy(clock_ms)
 
     def arrived(self, topic: str, end_offset: int, clock_ms: int) -> None:

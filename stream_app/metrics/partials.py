@@ -14,8 +14,9 @@ import msgspec
 
 from stream_app.metrics.cells import Cell
 
-MAX_PARTIAL_KEYS = 2_000
-MAX_PARTIAL_CELLS = 20_000
+MAX_PARTIAL_BYTES = 500_000
+"""How large a record may become, by an estimate that errs upwards; brokers accept a million by default."""
+_CELL_BYTES, _SLOT_BYTES = 12, 12
 
 
 class KeyPartial(msgspec.Struct, array_like=True):
@@ -51,20 +52,25 @@ def pack(
 ) -> list[tuple[int, bytes]]:
     """Records of a flush, each with the partition it goes to; every merger gets at least one."""
     waiting: dict[int, list[KeyPartial]] = {partition: [] for partition in range(partitions)}
-    cells = dict.fromkeys(waiting, 0)
+    sizes = dict.fromkeys(waiting, 0)
     records = []
 
     def send(partition: int) -> None:
         partial = Partial(shard, generation, epoch, watermark_ms, waiting[partition])
         records.append((partition, encode_partial(partial)))
-        waiting[partition], cells[partition] = [], 0
+        waiting[partition], sizes[partition] = [], 0
 
     for key in keys:
         partition = merger_of(key.key, partitions)
         waiting[partition].append(key)
-        cells[partition] += 1 + len(key.panes)
-        if len(waiting[partition]) >= MAX_PARTIAL_KEYS or cells[partition] >= MAX_PARTIAL_CELLS:
+        sizes[partition] += _size(key)
+        if sizes[partition] >= MAX_PARTIAL_BYTES:
             send(partition)
     for partition in range(partitions):
         send(partition)
     return records
+
+
+def _size(key: KeyPartial) -> int:
+    slots = len(key.total) + sum(len(cell) for cell in key.panes.values())
+    return 4 * len(key.key) + _CELL_BYTES * (2 + len(key.panes)) + _SLOT_BYTES * slots

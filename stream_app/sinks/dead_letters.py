@@ -22,6 +22,7 @@ from stream_app.state.shard import DeadLetter
 logger = logging.getLogger(__name__)
 
 _OWN_HEADERS = ("reason", "detail", "topic", "partition", "offset")
+_LARGE_BYTES = 500_000
 _TRUNCATED = ("truncated", b"too large for this topic; read it at its topic, partition and offset")
 
 Source = tuple[str, int]
@@ -41,10 +42,9 @@ class DeadLetters:
     async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Write letters; returns when the broker has confirmed them."""
         records = [self._record(letter) for letter in letters]
-        try:
-            self._note(await self._publisher.write(records))
-        except MessageSizeTooLargeError:
-            for record in records:
+        self._note(await self._publisher.write([r for r in records if len(r.value or b"") <= _LARGE_BYTES]))
+        for record in records:
+            if len(record.value or b"") > _LARGE_BYTES:
                 await self._write_in_spite_of_size(record)
 
     def _note(self, ends: Mapping[TopicPartition, int]) -> None:

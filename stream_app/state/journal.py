@@ -14,7 +14,7 @@ generation and is ignored. See docs/decisions/0002-journal.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -22,6 +22,8 @@ import msgspec
 from stream_app.state.shelf import SLICES, Shelf
 
 MAX_CHUNK_BYTES = 700_000
+MOST_HEADER_BYTES = 200_000
+"""Together below the million bytes that a broker accepts by default."""
 _ENTRY_OVERHEAD = 12
 
 Entry = tuple[str, bytes | None]
@@ -38,7 +40,7 @@ class SliceChunk(msgspec.Struct, array_like=True):
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """One record of the journal. ``header`` is in the last chunk of an epoch."""
+    """One record of the journal. ``header`` is in the last chunk of an epoch, or if it is large in several."""
 
     generation: int
     epoch: int
@@ -46,6 +48,7 @@ class Chunk(msgspec.Struct, array_like=True):
     slices: list[SliceChunk]
     header: bytes | None = None
     last: bool = False
+    owner: str = ""
 
 
 class JournalRecord(NamedTuple):
@@ -66,6 +69,7 @@ class Journal:
         self.shelf = shelf
         self.header: bytes | None = None
         self.generation = 0
+        self.owner = ""
         self.epoch = 0
         self.end_offset = 0
         self.last_changes: list[Entry] = []
@@ -84,7 +88,10 @@ class Journal:
         self._live[record.key] = chunk.epoch
         if chunk.generation < self.generation:
             return  # a stale owner wrote after it had lost the partition
-        self.generation = chunk.generation
+        if chunk.generation > self.generation:
+            self.generation, self.owner = chunk.generation, chunk.owner
+        if chunk.owner != self.owner:
+            return  # two claimed the same generation; the first has it
         if chunk.epoch <= self.epoch:
             return  # a repeat, or the claim of an owner that had not read the last epoch and gave up
         if self._pending and _place(self._pending[0]) != _place(chunk):
@@ -94,11 +101,13 @@ class Journal:
             self._apply(self._pending)
             self._pending = []
 
-    def claim(self) -> list[JournalRecord]:
-        """Start a generation of our own: an epoch without changes that shuts stale owners out."""
+    def claim(self, owner: str = "") -> list[JournalRecord]:
+        """Start a generation of our own: an epoch without changes that shuts stale owners out. ``owner`` is
+        a name that no other owner has."""
         self._pending.clear()
         self.shelf.drop_hot()
         self.generation += 1
+        self.owner = owner
         return self.write([], self.header, lambda key, value: False)
 
     def write(self, changes: list[Entry], header: bytes | None, expired: Expired) -> list[JournalRecord]:
@@ -111,13 +120,30 @@ class Journal:
         size = sum(_size(entry) for entry in changes) + len(header or b"")
         slices = self._slices_to_write(size, expired)
         chunks = _split(self.generation, self.epoch, changes, slices)
-        chunks[-1].header, chunks[-1].last = header, True
+        _add_header(chunks, header)
         records = []
         for number, chunk in enumerate(chunks):
-            key = f"{self.generation:010d}-{self.epoch:015d}-{number:05d}".encode()
+            chunk.owner = self.owner
+            key = f"{self.generation:010d}-{self.epoch:015d}-{number:05d}-{self.owner}".encode()
             self._live[key] = self.epoch
             records.append(JournalRecord(key, _encode(chunk)))
         return records
+
+    def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes], claiming: bool) -> bool:
+        """Whether records that stand beside ours mean that the partition is another's.
+
+        While ``claiming``, any that stands before our claim does: it is an epoch that we have not read. Later,
+        only those of a higher generation do; the others are ignored by every reader, and are buried with ours.
+        """
+        for record in records:
+            if record.key in ours:
+                claiming = False
+            elif record.value is not None:
+                chunk = _decode(record.value)
+                if claiming or chunk.generation > self.generation:
+                    return True
+                self._live[record.key] = chunk.epoch
+        return False
 
     def dead_records(self) -> list[JournalRecord]:
         """Tombstones for the records that no reader needs any more; call when an epoch is confirmed."""
@@ -167,7 +193,20 @@ class Journal:
                 else:
                     self.shelf.slices[part.index].update(part.entries)
         self.epoch = chunks[-1].epoch
-        self.header = chunks[-1].header
+        pieces = [chunk.header for chunk in chunks if chunk.header is not None]
+        self.header = b"".join(pieces) if pieces else None
+
+
+def _add_header(chunks: list[Chunk], header: bytes | None) -> None:
+    """Put the header into the last chunk, or a large one in pieces into chunks of its own."""
+    if header is None or len(header) <= MOST_HEADER_BYTES:
+        chunks[-1].header = header
+    else:
+        first = chunks[-1]
+        for start in range(0, len(header), MAX_CHUNK_BYTES):
+            piece = header[start : start + MAX_CHUNK_BYTES]
+            chunks.append(Chunk(first.generation, first.epoch, [], [], piece))
+    chunks[-1].last = True
 
 
 def _place(chunk: Chunk) -> tuple[int, int]:

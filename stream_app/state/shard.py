@@ -32,6 +32,8 @@ from stream_app.state.tickets import Tickets, TicketState, ticket_step
 FUTURE_LIMIT_MS = 5 * MINUTE_MS
 CUSTOMER_KIND, CART_KIND, CHAT_KIND, TICKET_KIND, IDS_KIND = "u:", "c:", "k:", "t:", "i:"
 _SEPARATOR = "\0"
+_IDS_AT_ONCE = 2_000
+_BYTES_A_RECORD = 1_024
 
 
 class Record(NamedTuple):
@@ -118,6 +120,7 @@ class Shard:
         self.duplicates = 0
         self.accepted = 0
         self.unflushed = 0
+        self.forgotten_customers: list[str] = []
         self.skipped = 0
         """Offsets that never came: markers of transactions, or records removed before they were read."""
 
@@ -130,7 +133,7 @@ class Shard:
                 continue
             self.skipped += record.offset - progress.next_offset
             progress.next_offset = record.offset + 1
-            self.unflushed += 1
+            self.unflushed += 1 + len(record.value or b"") // _BYTES_A_RECORD
             if self._dead_already and (topic, record.offset) in self._dead_already:
                 continue
             try:
@@ -160,7 +163,9 @@ class Shard:
         self._seen.forget_before(self._ids_horizon_ms())
         for (topic, span), ids in self._new_ids.items():
             first = self.watermark.partitions[topic].next_offset
-            self._shelf.changed(f"{IDS_KIND}{topic}{_SEPARATOR}{span}{_SEPARATOR}{first}", ids)
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                name = _SEPARATOR.join((topic, str(span), f"{first}-{start}"))
+                self._shelf.changed(f"{IDS_KIND}{name}", ids[start : start + _IDS_AT_ONCE])
         self._new_ids = {}
         progress = {
             topic: (held.newest_ms, held.next_offset, held.last_arrival_ms)
@@ -186,7 +191,10 @@ class Shard:
         if horizon_ms <= 0:
             return False
         if kind == CUSTOMER_KIND:
-            return self.customers.decode(value).last_seen_ms < horizon_ms
+            is_silent = self.customers.decode(value).last_seen_ms < horizon_ms
+            if is_silent:
+                self.forgotten_customers.append(name)
+            return is_silent
         if kind in self._kinds:
             return self._kinds[kind].drawer.decode(value).touched_ms < horizon_ms
         return self._expired_count(kind, name, value, horizon_ms)
