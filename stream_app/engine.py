@@ -18,14 +18,15 @@ from aiokafka.errors import KafkaError
 
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
-from stream_app.clock import now_ms
+from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.lease import Lease
 from stream_app.metrics.partials import decode_partial, merger_of
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.dead_letters import read_back
-from stream_app.sinks.publisher import Publisher, partition_of_key
+from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from stream_app.state.journal import Journal
 from stream_app.state.shard import Record
@@ -41,6 +42,7 @@ EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicParti
 RECORDS_AT_ONCE = 1_000
 MOST_UNFLUSHED = 100_000
 TICK_SECONDS = 0.25
+SHORTENED_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
 
 
@@ -49,7 +51,8 @@ class Engine:
 
     def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str]) -> None:
         self.settings = settings
-        self.publisher = Publisher(settings)
+        self.lease = Lease(settings.session_timeout)
+        self.publisher = Publisher(settings, self.lease)
         self.view = RedisView(settings, self._everything, self._owns)
         self._surroundings = Surroundings(settings, rules, self.publisher, self.view)
         self.shards: dict[int, ShardStation] = {}
@@ -60,45 +63,63 @@ class Engine:
         self._looking: asyncio.Task[None] | None = None
         self._next_look: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
+        self._handover = asyncio.Lock()
+        self._lease_keeper: asyncio.Task[None] | None = None
+        self._shortened_since: dict[TopicPartition, float] = {}
 
     async def start(self, ends_from: EndsFrom) -> None:
         """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics."""
         self._ends_from = ends_from
+        self._lease_keeper = asyncio.create_task(self.lease.keep())
         await self.publisher.start()
 
     async def stop(self) -> None:
         """Disconnect."""
+        if self._lease_keeper is not None:
+            self._lease_keeper.cancel()
         await self.publisher.stop()
 
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
         """Take over the shards of these partitions, whose journals have been read."""
-        stations = {
-            number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
-            for number, journal in journals.items()
-        }
-        ends = await asyncio.gather(*(station.claim() for station in stations.values()))
-        written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
-        await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
-        self.shards = stations
-        if stations:
-            await self._look_at_ends()
+        async with self._handover:
+            stations = {
+                number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
+                for number, journal in journals.items()
+            }
+            ends = await asyncio.gather(*(station.claim() for station in stations.values()))
+            written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
+            await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
+            self.shards = stations
+        await self._look()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
         """Take over the mergers of these partitions, whose journals have been read."""
-        stations = {
-            number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
-            for number, journal in journals.items()
-        }
-        await asyncio.gather(*(station.open() for station in stations.values()))
-        self.mergers = stations
+        async with self._handover:
+            stations = {
+                number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
+                for number, journal in journals.items()
+            }
+            await asyncio.gather(*(station.open() for station in stations.values()))
+            self.mergers = stations
         self.view.refill_soon()
 
     async def close(self) -> None:
-        """Flush for the last time and let go of all partitions; their next owner recovers them."""
-        await self.flush()
+        """Let go of all partitions, and flush them for the last time; their next owner recovers them."""
+        async with self._handover:
+            shards, mergers = self._let_go()
+            await asyncio.gather(*(station.close() for station in shards))
+            await asyncio.gather(*(station.close() for station in mergers))
+
+    def give_up(self) -> None:
+        """Let go of all partitions without a flush, because something has failed."""
+        self._let_go()
+
+    def _let_go(self) -> tuple[list[ShardStation], list[MergeStation]]:
+        held = list(self.shards.values()), list(self.mergers.values())
         self.shards, self.mergers = {}, {}
+        return held
 
     def position_of(self, place: TopicPartition) -> int | None:
         """From which offset a partition is to be read on; None if it is not ours."""
@@ -137,26 +158,31 @@ class Engine:
         await self._breathe(station.merger.unflushed)
 
     async def run(self) -> None:
-        """Move time on and flush, until cancelled. An error here ends the worker."""
-        interval = self.settings.flush_interval / 1000
-        loop = asyncio.get_running_loop()
-        next_tick = 0.0
+        """Flush again and again, until cancelled. An error here ends the worker."""
         while True:
-            if loop.time() >= next_tick:
-                next_tick = loop.time() + TICK_SECONDS
-                await self._tick()
             await self.flush()
-            await asyncio.sleep(interval)
+            await asyncio.sleep(self.settings.flush_interval / 1000)
+
+    async def pass_time(self) -> None:
+        """Move time on, until cancelled. An error here ends the worker."""
+        while True:
+            clock_ms = now_ms()
+            stations = list(self.shards.values())
+            if any(station.shard.watermark.relies_on_idleness(clock_ms) for station in stations):
+                await self._look_at_ends()
+            for station in self.shards.values():
+                station.shard.tick(clock_ms)
+            await asyncio.sleep(TICK_SECONDS)
 
     async def flush(self) -> None:
         """Journal and publish what has changed, in all shards and mergers."""
         shards, mergers = list(self.shards.values()), list(self.mergers.values())
         await asyncio.gather(*(station.flush() for station in shards))
         await asyncio.gather(*(station.flush() for station in mergers))
-        for shard in shards:
+        for shard in self.shards.values():
             for topic in INPUT_TOPICS:
                 self.committable[self._place(topic, shard.number)] = shard.applied(topic)
-        for merger in mergers:
+        for merger in self.mergers.values():
             self.committable[self._place(PARTIALS, merger.number)] = merger.applied
         self._flushed.set()
 
@@ -170,12 +196,6 @@ class Engine:
         if unflushed > MOST_UNFLUSHED:
             self._flushed.clear()
             await self._flushed.wait()
-
-    async def _tick(self) -> None:
-        if any(station.shard.watermark.relies_on_idleness(now_ms()) for station in self.shards.values()):
-            await self._look_at_ends()
-        for station in self.shards.values():
-            station.shard.tick(now_ms())
 
     async def _look_at_ends(self) -> None:
         """Look at the ends of all topics, at this time or later; those who ask meanwhile share one look."""
@@ -198,26 +218,45 @@ class Engine:
             for topic, progress in station.shard.watermark.partitions.items()
         }
         ends = await self._ends_of(offsets)
-        _refuse_shortened(offsets, ends)
+        self._refuse_shortened(offsets, ends)
         for number, station in stations.items():
             of_shard = {topic: ends.get(self._place(topic, number)) for topic in INPUT_TOPICS}
             known = {topic: end for topic, end in of_shard.items() if end is not None}
             station.shard.watermark.confirm(known, clock_ms)
 
     async def _ends_of(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """Ask until the broker has answered for every partition."""
+        """The ends of the partitions that the broker answers for; the others are waited for."""
         if self._ends_from is None:
             raise RuntimeError("the engine was not started")
-        while True:
-            try:
-                ends = await self._ends_from(offsets)
-                if offsets.keys() <= ends.keys():
-                    return ends
-                problem: object = f"no answer for {sorted(offsets.keys() - ends.keys())}"
-            except (KafkaError, OSError) as error:
-                problem = error
+        try:
+            return await self._ends_from(offsets)
+        except (KafkaError, OSError) as problem:
             logger.warning("cannot see the ends of the topics (%s); time waits", problem)
             await asyncio.sleep(_PAUSE_SECONDS)
+            return {}
+
+    def _refuse_shortened(
+        self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        """A topic that ends before what was already applied is another topic of the same name: its records
+        would be taken for applied ones, and silently not be counted. After a change of leader a broker may for
+        a moment not know its end, so it must stay like this.
+
+        Raises:
+            Failure: there is one.
+        """
+        shortened = {place for place, end in ends.items() if end < offsets[place]}
+        self._shortened_since = {
+            place: self._shortened_since.get(place, monotonic_seconds()) for place in shortened
+        }
+        for place, since in self._shortened_since.items():
+            if monotonic_seconds() - since > SHORTENED_SECONDS:
+                raise Failure(
+                    f"{place.topic}, partition {place.partition} ends at offset {ends[place]}, but "
+                    f"{offsets[place]} of its records have been counted: it was deleted and created again. Choose "
+                    "another STREAM_APP_PREFIX for the new topics, or delete all topics of this prefix, partials "
+                    "and changelogs too, and count from the start"
+                )
 
     async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
         for merger in list(self.mergers.values()):
@@ -231,23 +270,6 @@ class Engine:
 
     def _owns(self, dimension: str, key: str) -> bool:
         """Whether this worker is responsible for a dimension key, or for a customer."""
-        if dimension == CUSTOMER:
-            return partition_of_key(key.encode(), self.settings.partitions) in self.shards
+        if dimension == CUSTOMER:  # producers may use any partitioner, so only the shelf knows
+            return any(station.shard.customers.get(key) is not None for station in self.shards.values())
         return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers
-
-
-def _refuse_shortened(offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
-    """A topic that ends before what was already applied is another topic of the same name: its records would
-    be taken for applied ones, and silently not be counted.
-
-    Raises:
-        Failure: there is one.
-    """
-    shortened = sorted(place for place, offset in offsets.items() if ends[place] < offset)
-    if shortened:
-        topic, partition = shortened[0]
-        raise Failure(
-            f"{topic}, partition {partition} ends at offset {ends[shortened[0]]}, but {offsets[shortened[0]]} records "
-            "of it have been counted: it was deleted and created again. Choose another STREAM_APP_PREFIX for the new "
-            "topics, or delete the changelog topics of this prefix as well and count from the start"
-        )

@@ -27,22 +27,19 @@ class Lease:
         self._renewed_at = monotonic_seconds()
 
     async def keep(self) -> None:
-        """Renew the lease until cancelled."""
+        """Renew the lease from now on, until cancelled."""
+        self._renewed_at = monotonic_seconds()
         while True:
             self.check()
             self._renewed_at = monotonic_seconds()
             await asyncio.sleep(_RENEWED_EVERY_SECONDS)
-
-    def start(self) -> None:
-        """The process begins to write now."""
-        self._renewed_at = monotonic_seconds()
 
     def check(self) -> None:
         """End the process if it stood still for so long that its partitions may be another's."""
         still = monotonic_seconds() - self._renewed_at
         if still > self._seconds:
             logger.critical(
-                "stood still for %.1f s: another worker may own the partitions; restart me", still
+                "stood still for %.1f s: another worker may own the partitions: restart it", still
             )
             logging.shutdown()
             os._exit(1)

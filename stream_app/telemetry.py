@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 
 _QUIET = (
     *("faust", "mode", "aiokafka", "kafka", "asyncio", "redis"),
@@ -29,7 +30,13 @@ def set_up_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    threading.excepthook = _log_thread_failure
     # Subclasses of Faust's services log under our names what only Faust's makers want to read.
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mode.timers").setLevel(logging.ERROR)  # it warns of every timer that is late
+
+
+def _log_thread_failure(failed: threading.ExceptHookArgs) -> None:
+    """A thread of a library failed; what rests on it notices, so one line is enough."""
+    logging.getLogger(__name__).error("a thread ended (%s: %s)", failed.exc_type.__name__, failed.exc_value)

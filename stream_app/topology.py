@@ -13,7 +13,6 @@ batches to the engine; what is exact about it does not rest on Faust's commits (
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -33,6 +32,7 @@ MERGE_TABLE = "merge"
 _COMMIT_SECONDS = 1.0
 _BATCHES_WAITING = 16
 _HEARTBEATS_A_SESSION = 4
+_RECORDS_BUFFERED = 8  # of a changelog, at recovery; each may have close to a megabyte
 
 
 class SignalsApp(faust.App):
@@ -52,9 +52,11 @@ class SignalsApp(faust.App):
 
     async def on_stop(self) -> None:
         """Flush and let go before the consumer commits and leaves."""
-        await self.engine.close()
-        await super().on_stop()
-        await self.engine.stop()
+        try:
+            await self.engine.close()
+        finally:
+            await super().on_stop()
+            await self.engine.stop()
 
     async def _ends_from(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         ends: Mapping[TopicPartition, int] = await cast(BatchConsumer, self.consumer).ends_from(offsets)
@@ -69,8 +71,8 @@ def build_app(settings: Settings, rules: Rules) -> SignalsApp:
     app.engine = engine = Engine(
         settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name)
     )
-    tables[0].open_partitions = engine.open_shards
-    tables[1].open_partitions = engine.open_mergers
+    tables[0].open_partitions = lambda journals: _or_crash(app, engine.open_shards(journals))
+    tables[1].open_partitions = lambda journals: _or_crash(app, engine.open_mergers(journals))
     _add_agents(app, settings, engine)
     _add_tasks(app, engine)
     return app
@@ -83,7 +85,8 @@ def _add_agents(app: SignalsApp, settings: Settings, engine: Engine) -> None:
     async def ingest(stream: Any) -> None:
         async for event in stream.noack().events():
             batch = event.value
-            await engine.ingest(batch.topic.removeprefix(settings.prefix), batch.partition, batch.records)
+            topic = batch.topic.removeprefix(settings.prefix)
+            await _or_crash(app, engine.ingest(topic, batch.partition, batch.records))
 
     @app.agent(source(topics.EMAIL_DELIVERIES, topics.EMAIL_OPENS))
     async def deliveries_and_opens(stream: Any) -> None:
@@ -112,7 +115,7 @@ def _add_agents(app: SignalsApp, settings: Settings, engine: Engine) -> None:
     @app.agent(source(topics.PARTIALS))
     async def merge(stream: Any) -> None:
         async for event in stream.noack().events():
-            await engine.merge(event.value.partition, event.value.records)
+            await _or_crash(app, engine.merge(event.value.partition, event.value.records))
 
 
 def _add_tasks(app: SignalsApp, engine: Engine) -> None:
@@ -120,6 +123,10 @@ def _add_tasks(app: SignalsApp, engine: Engine) -> None:
     async def flush() -> None:
         cast(BatchConsumer, app.consumer).committable = engine.committable
         await _or_crash(app, engine.run())
+
+    @app.task
+    async def pass_time() -> None:
+        await _or_crash(app, engine.pass_time())
 
     @app.task
     async def show() -> None:
@@ -132,17 +139,24 @@ def _add_tasks(app: SignalsApp, engine: Engine) -> None:
 
 
 async def _or_crash(app: SignalsApp, work: Any) -> None:
-    """Faust only logs what a task raises; here it ends the worker."""
+    """Faust restarts an agent that raises, without the batch it was at, and only logs what a task raises. Here
+    it ends the worker, and nothing is flushed any more."""
     try:
         await work
-    except asyncio.CancelledError:
-        raise
     except Exception as problem:  # noqa: BLE001 - the worker ends with it
+        app.engine.give_up()
         await app.crash(problem)
 
 
 def _table(app: SignalsApp, name: str, settings: Settings) -> JournalTable:
-    table = JournalTable(app, name=name, partitions=settings.partitions, key_type=bytes, value_type=bytes)
+    table = JournalTable(
+        app,
+        name=name,
+        partitions=settings.partitions,
+        key_type=bytes,
+        value_type=bytes,
+        recovery_buffer_size=_RECORDS_BUFFERED,
+    )
     app.tables.add(table)
     return table
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from stream_app.alerts.rules import Rules, RulesError, load_rules
 from stream_app.failure import Failure
@@ -20,11 +21,11 @@ from stream_app.topology import SignalsApp, build_app
 
 logger = logging.getLogger(__name__)
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 9.0
 
 
-def run(settings: Settings) -> int:
-    """Run a worker until it is asked to stop; 0 when it was, 1 when it could not go on.
+def run(settings: Settings) -> NoReturn:
+    """Run a worker until it is asked to stop or cannot go on, and end the process: with 0, or with 1.
 
     Raises:
         SettingsError: the rules file is wrong.
@@ -38,16 +39,11 @@ def run(settings: Settings) -> int:
     created = ensure_topics(settings)
     if created:
         logger.info("created the topics %s", ", ".join(created))
-    failure = asyncio.run(_serve(settings, rules))
-    if failure is None:
-        return 0
-    reason = str(failure) if isinstance(failure, Failure) else f"{type(failure).__name__}: {failure}"
-    sys.stderr.write(f"stream-app worker: {reason}\n")
-    return 1
+    asyncio.run(_serve(settings, rules))
 
 
-async def _serve(settings: Settings, rules: Rules) -> BaseException | None:
-    """Run until a signal or a failure; returns the failure."""
+async def _serve(settings: Settings, rules: Rules) -> NoReturn:
+    """Run until a signal or a failure, then end the process: Faust's agents and threads may outlive it."""
     app = build_app(settings, rules)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -58,16 +54,25 @@ async def _serve(settings: Settings, rules: Rules) -> BaseException | None:
         logger.info("worker started; Kafka %s", settings.kafka)
         waiting = [asyncio.create_task(asked.wait()), asyncio.create_task(app._crashed.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
         failure = app._crash_reason if app._crashed.is_set() else None
-    logger.info("worker stops%s", "" if failure is None else f" because of {type(failure).__name__}")
+    if failure is not None:
+        reason = str(failure) if isinstance(failure, Failure) else f"{type(failure).__name__}: {failure}"
+        sys.stderr.write(f"stream-app worker: {reason}\n")
+    await _stop(app)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0 if failure is None else 1)
+
+
+async def _stop(app: SignalsApp) -> None:
+    """Flush, commit and leave; nothing is lost where that fails or takes too long: it is read again."""
+    logger.info("worker stops")
     try:
         await asyncio.wait_for(app.stop(), _STOP_SECONDS)
     except TimeoutError:
-        sys.stderr.write(f"stream-app worker: did not stop within {_STOP_SECONDS:.0f} s; ended\n")
-        os._exit(1)  # nothing is lost: what was not flushed is read again
-    return failure
+        logger.exception("did not stop within %.0f s; ended as it is", _STOP_SECONDS)
+    except Exception:
+        logger.exception("could not stop cleanly; ended as it is")
 
 
 async def _start(app: SignalsApp) -> BaseException | None:

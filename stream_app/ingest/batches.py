@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, cast
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from stream_app.ingest.records import read_forgivingly
 
 _ONE_BYTE = 1
 _FETCH_WAITS_MS = (5, 50, 500)
@@ -49,6 +51,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in a thread of its own, with our fetch wait and honest end offsets."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        read_forgivingly()
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1,500 ms, which is how long the embedded broker lets new data wait.
         consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
@@ -78,6 +81,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
 
+    async def seek_assigned(self, offsets: Mapping[TP, int]) -> None:
+        """Go to these offsets; partitions that went elsewhere since are left out, any other failure is raised."""
+        await self.call_thread(self._seek_assigned, self._ensure_consumer(), offsets)
+
+    async def _seek_assigned(self, consumer: AIOKafkaConsumer, offsets: Mapping[TP, int]) -> None:
+        held = {tp: offset for tp, offset in offsets.items() if tp in consumer.assignment()}
+        try:
+            await self._seek_wait(consumer, held)
+        except IllegalStateError as problem:
+            # It seeks them all before it first waits, so that those still held are where they should be.
+            if held.keys() <= consumer.assignment():
+                raise
+            self.log.warning("a partition went elsewhere during a seek: %s", problem)
+
     async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
         """The end of each partition, asked for by a fetch from an offset that is known to exist."""
         ends: Mapping[TP, int] = await self.call_thread(high_watermarks, self._ensure_consumer(), offsets)
@@ -101,8 +118,20 @@ class BatchConsumer(driver.Consumer):
         dropped before would be lost.
         """
         await super().perform_seek()
+        await self._seek_to_journals()
+
+    async def _seek_to_journals(self) -> None:
         places = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
-        await self.seek_wait({tp: offset for tp in places if (offset := self.position_of(tp)) is not None})
+        offsets = {tp: offset for tp in places if (offset := self.position_of(tp)) is not None}
+        await self._thread.seek_assigned(offsets)
+
+    async def _seek_back(self) -> None:
+        """As ``perform_seek``, amid a rebalance: the committed offsets may be out of reach; Faust seeks again."""
+        try:
+            await super().perform_seek()
+        except Exception as problem:  # noqa: BLE001 - as Faust; without an assignment it is an AssertionError
+            self.log.warning("cannot seek to the committed offsets while partitions move: %r", problem)
+        await self._seek_to_journals()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -118,7 +147,7 @@ class BatchConsumer(driver.Consumer):
         if self.should_stop or not records:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            await self._seek_back()
             return
         for tp, batch in records.items():
             if self._is_over(generation):

@@ -7,7 +7,7 @@ flush changed for one merger travels in one record (several if it is large); the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 import msgspec
@@ -16,6 +16,7 @@ from stream_app.metrics.cells import Cell
 
 MAX_PARTIAL_BYTES = 500_000
 """How large a record may become, by an estimate that errs upwards; brokers accept a million by default."""
+MAX_PANES = 1_000
 _CELL_BYTES, _SLOT_BYTES = 12, 12
 
 
@@ -60,7 +61,7 @@ def pack(
         records.append((partition, encode_partial(partial)))
         waiting[partition], sizes[partition] = [], 0
 
-    for key in keys:
+    for key in (piece for whole in keys for piece in _pieces(whole)):
         partition = merger_of(key.key, partitions)
         waiting[partition].append(key)
         sizes[partition] += _size(key)
@@ -69,6 +70,13 @@ def pack(
     for partition in range(partitions):
         send(partition)
     return records
+
+
+def _pieces(key: KeyPartial) -> Iterator[KeyPartial]:
+    """A key as it is, or with its panes spread over several partials."""
+    panes = list(key.panes.items())
+    for start in range(0, max(len(panes), 1), MAX_PANES):
+        yield KeyPartial(key.key, key.newest_ms, key.total, dict(panes[start : start + MAX_PANES]))
 
 
 def _size(key: KeyPartial) -> int:

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 
 from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
+from stream_app.lease import Lease
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options
 
@@ -39,8 +40,9 @@ class OutRecord(NamedTuple):
 class Publisher:
     """One producer for all that a worker writes. Records of one partition keep their order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lease: Lease) -> None:
         self._settings = settings
+        self._lease = lease
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -132,6 +134,7 @@ class Publisher:
     async def _send(self, record: OutRecord) -> asyncio.Future[Any]:
         if self._producer is None:
             raise RuntimeError("the publisher was not started")
+        self._lease.check()
         future: asyncio.Future[Any] = await self._producer.send(
             record.topic,
             value=record.value,

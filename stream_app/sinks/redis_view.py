@@ -1,52 +1,64 @@
 """The view in Redis: what dashboards and marketing tools read. See CONTRACT, section 3.
 
 Stands at the edge. Only newest values are kept until they are written, so a slow or absent Redis costs
-neither memory nor counting. When Redis was away or was emptied (this worker's marker is gone), everything
-is written anew from what the worker holds.
+neither memory nor counting. With every writing, and about once a second, this worker's marker is counted on:
+when Redis does not hold the count written last, it was emptied or comes from an old dump, and everything is
+written anew from what the worker holds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from uuid import uuid4
 
-import orjson
 import redis.asyncio as redis
-from redis.exceptions import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
 
-from stream_app.clock import DAY_MS, now_ms, to_rfc3339
+from stream_app.clock import now_ms
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.connections import redis_options
+from stream_app.sinks.redis_commands import (
+    EXPIRY_SECONDS,
+    STREAM_LENGTH,
+    Command,
+    CustomerRisk,
+    FiringAlert,
+    commands_of,
+    customer_of,
+    has_run_empty,
+    identity,
+    place_of_alert,
+    snapshot_fields,
+    stream_entry,
+    trims,
+    type_of,
+)
+
+__all__ = [
+    "EXPIRY_SECONDS",
+    "STREAM_LENGTH",
+    "CustomerRisk",
+    "FiringAlert",
+    "Owns",
+    "RedisView",
+    "Refill",
+    "snapshot_fields",
+]
 
 logger = logging.getLogger(__name__)
 
-EXPIRY_SECONDS = DAY_MS // 1000
-STREAM_LENGTH = 10_000
 _PAUSE_SECONDS = 1.0
 _CHECK_SECONDS = 1.0
 _COMMANDS_AT_ONCE = 500
+_ENTRIES_AT_ONCE = 50  # so many are added twice at most, when a confirmation is lost
 _MARKER_SECONDS = 3600
-
-
-class FiringAlert(NamedTuple):
-    """A firing alert as the view shows it; ``data`` None: it is resolved."""
-
-    fingerprint: str
-    data: bytes | None
-
-
-class CustomerRisk(NamedTuple):
-    """A customer's churn score as the view shows it; ``band`` None: below the lowest band."""
-
-    customer_id: str
-    score: float
-    band: str | None
-    reasons: tuple[str, ...]
-    last_seen_ms: int
+_WRONG_TYPE = "WRONGTYPE"
 
 
 Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk]]
@@ -65,15 +77,18 @@ class RedisView:
         self._owns = owns
         self._waiting: dict[str, Snapshot | FiringAlert | CustomerRisk] = {}
         self._stream: list[bytes] = []
+        self._refused: dict[str, str] = {}  # key → the type that it must have
         self._wake = asyncio.Event()
         self._must_refill = True
         self._marker = f"{self._prefix}view:{uuid4().hex}"
+        self._count = 0
+        self._noted = ""
         self.available: bool | None = None
 
     def show(self, item: Snapshot | FiringAlert | CustomerRisk) -> None:
         """Show a newer value; an older one not yet written is dropped."""
         if not self._must_refill:  # a refill will write it
-            self._waiting[_identity(item)] = item
+            self._waiting[identity(item)] = item
         self._wake.set()
 
     def tell(self, data: bytes) -> None:
@@ -89,15 +104,16 @@ class RedisView:
 
     async def run(self) -> None:
         """Write until cancelled; never raises for Redis's sake."""
-        client = redis.Redis.from_url(**self._options, socket_timeout=5, socket_connect_timeout=5)
+        once = Retry(NoBackoff(), 0)  # it is tried again here, and what was lost meanwhile is written anew
+        client = redis.Redis.from_url(**self._options, socket_timeout=5, socket_connect_timeout=5, retry=once)
         try:
             while True:
                 try:
                     await self._write_out(client)
-                    self._note(available=True)
+                    self._note_available()
                     await self._pause_until_woken()
                 except (RedisError, OSError, TimeoutError) as problem:
-                    self._note(available=False, problem=problem)
+                    self._note_problem(problem)
                     self._must_refill = True
                     await asyncio.sleep(_PAUSE_SECONDS)
         finally:
@@ -110,121 +126,199 @@ class RedisView:
             return
 
     async def _write_out(self, client: Any) -> None:
+        """One round. What is taken out of waiting and cannot be written is written by the refill that follows."""
         self._wake.clear()
-        if self._must_refill or not await client.expire(self._marker, _MARKER_SECONDS):
+        if self._refused:
+            await self._look_at_refused(client)
+        if self._must_refill:
             await self._write_everything(client)
         waiting, self._waiting = self._waiting, {}
-        stream, self._stream = self._stream, []
-        try:
-            await self._write(client, list(waiting.values()))
-            for data in stream:
-                await client.xadd(
-                    f"{self._prefix}alerts", {"data": data}, maxlen=STREAM_LENGTH, approximate=True
-                )
-        except BaseException:
-            self._waiting = {**waiting, **self._waiting}
-            self._stream = [*stream, *self._stream]
-            raise
+        clock_ms = now_ms()
+        items = waiting.values()
+        dimensions = sorted({item.dimension for item in items if isinstance(item, Snapshot)})
+        commands = list(trims(dimensions, self._prefix, clock_ms))
+        for item in items:
+            commands += commands_of(item, self._prefix, clock_ms)
+            commands = await self._write_full(client, commands)
+        await self._write(client, commands)  # the marker at least
+        await self._write_stream(client)
+
+    async def _write_stream(self, client: Any) -> None:
+        """Append what was told; what is confirmed is dropped, the rest stays."""
+        while self._stream and f"{self._prefix}alerts" not in self._refused:
+            entries, self._stream = self._stream[:_ENTRIES_AT_ONCE], self._stream[_ENTRIES_AT_ONCE:]
+            commands = [stream_entry(data, self._prefix) for data in entries]
+            try:
+                results = await self._send(client, commands)
+            except BaseException:
+                self._put_back(entries)
+                raise
+            pairs = zip(entries, results, strict=True)
+            self._put_back([data for data, result in pairs if isinstance(result, ResponseError)])
+            self._note_refused(commands, results)
+
+    def _put_back(self, entries: list[bytes]) -> None:
+        self._stream[:0] = entries
+        del self._stream[:-STREAM_LENGTH]
 
     async def _write_everything(self, client: Any) -> None:
         """The refill: all that this worker holds is written, and what it no longer holds goes."""
+        await self._send(client, [])  # counts on from whatever count is there: from here on, none may be lost
         self._must_refill = False
         self._waiting.clear()
         firing: set[str] = set()
         at_risk: set[str] = set()
-        batch: list[Snapshot | FiringAlert | CustomerRisk] = []
+        trimmed: set[str] = set()
+        commands: list[Command] = []
         async for item in self._refill():
-            batch.append(item)
+            clock_ms = now_ms()
             if isinstance(item, FiringAlert):
                 firing.add(item.fingerprint)
             elif isinstance(item, CustomerRisk):
                 at_risk.add(item.customer_id)
-            if len(batch) >= _COMMANDS_AT_ONCE:
-                await self._write(client, batch)
-                batch.clear()
-        await self._write(client, batch)
-        await self._remove_stale(client, firing, at_risk)
-        await client.set(self._marker, to_rfc3339(now_ms()), ex=_MARKER_SECONDS)
+            elif has_run_empty(item):
+                continue
+            elif item.dimension not in trimmed:
+                trimmed.add(item.dimension)
+                commands += trims([item.dimension], self._prefix, clock_ms)
+            commands += commands_of(item, self._prefix, clock_ms, anew=True)
+            commands = await self._write_full(client, commands)
+        await self._write(client, commands)
+        await self._write(client, await self._stale_alerts(client, firing))
+        await self._write(client, await self._stale_customers(client, at_risk))
 
-    async def _remove_stale(self, client: Any, firing: set[str], at_risk: set[str]) -> None:
-        held = await client.hgetall(f"{self._prefix}alerts:firing")
-        for fingerprint, data in held.items():
-            alert = orjson.loads(data)
-            if fingerprint.decode() not in firing and self._owns(alert["dimension"], alert["key"]):
-                await client.hdel(f"{self._prefix}alerts:firing", fingerprint)
-        async for member, _ in client.zscan_iter(f"{self._prefix}churn", count=1000):
-            customer_id = member.decode()
-            if customer_id not in at_risk and self._owns("customer", customer_id):
-                await client.zrem(f"{self._prefix}churn", customer_id)
-
-    async def _write(self, client: Any, items: list[Snapshot | FiringAlert | CustomerRisk]) -> None:
-        for start in range(0, len(items), _COMMANDS_AT_ONCE):
-            pipeline = client.pipeline(transaction=False)
-            for item in items[start : start + _COMMANDS_AT_ONCE]:
-                if isinstance(item, Snapshot):
-                    self._put_snapshot(pipeline, item)
-                elif isinstance(item, FiringAlert):
-                    self._put_alert(pipeline, item)
-                else:
-                    self._put_customer(pipeline, item)
-            await pipeline.execute()
-
-    def _put_snapshot(self, pipeline: Any, snapshot: Snapshot) -> None:
-        key = f"{self._prefix}metrics:{snapshot.dimension}:{snapshot.key}"
-        index = f"{self._prefix}index:{snapshot.dimension}"
-        clock_ms = now_ms()
-        pipeline.hset(key, mapping=snapshot_fields(snapshot))
-        pipeline.expire(key, EXPIRY_SECONDS)
-        pipeline.zadd(index, {snapshot.key: clock_ms})
-        pipeline.zremrangebyscore(index, "-inf", clock_ms - EXPIRY_SECONDS * 1000)
-
-    def _put_alert(self, pipeline: Any, alert: FiringAlert) -> None:
+    async def _stale_alerts(self, client: Any, firing: set[str]) -> list[Command]:
+        """What takes the alerts away that no longer fire, and those that cannot be read."""
         key = f"{self._prefix}alerts:firing"
-        if alert.data is None:
-            pipeline.hdel(key, alert.fingerprint)
-        else:
-            pipeline.hset(key, alert.fingerprint, alert.data)
+        stale, unreadable = [], []
+        try:
+            held = await client.hgetall(key)
+        except ResponseError as problem:
+            self._note_refused([("HGETALL", key)], [problem])
+            return []
+        for fingerprint, data in held.items():
+            place = place_of_alert(fingerprint, data)
+            if place is None:
+                unreadable.append(fingerprint)
+            elif place[0] not in firing and self._owns(*place[1:]):
+                stale.append(fingerprint)
+        _tell_unreadable(key, unreadable)
+        return [("HDEL", key, fingerprint) for fingerprint in [*stale, *unreadable]]
 
-    def _put_customer(self, pipeline: Any, risk: CustomerRisk) -> None:
-        ranking, key = f"{self._prefix}churn", f"{self._prefix}customer:{risk.customer_id}"
-        if risk.band is None:
-            pipeline.zrem(ranking, risk.customer_id)
-        else:
-            pipeline.zadd(ranking, {risk.customer_id: risk.score})
-        fields = {
-            "score": repr(risk.score),
-            "band": risk.band or "",
-            "reasons": orjson.dumps(risk.reasons),
-            "last_seen": to_rfc3339(risk.last_seen_ms),
-        }
-        pipeline.hset(key, mapping=fields)
-        pipeline.expire(key, EXPIRY_SECONDS)
+    async def _stale_customers(self, client: Any, at_risk: set[str]) -> list[Command]:
+        """What takes the customers away that are no longer at risk, and those that cannot be read."""
+        key = f"{self._prefix}churn"
+        stale, unreadable = [], []
+        try:
+            async for member, _ in client.zscan_iter(key, count=1000):
+                customer_id = customer_of(member)
+                if customer_id is None:
+                    unreadable.append(member)
+                elif customer_id not in at_risk and self._owns("customer", customer_id):
+                    stale.append(member)
+        except ResponseError as problem:
+            self._note_refused([("ZSCAN", key)], [problem])
+        _tell_unreadable(key, unreadable)
+        commands: list[Command] = []
+        for member in [*stale, *unreadable]:
+            commands += [("ZREM", key, member), ("DEL", f"{self._prefix}customer:".encode() + member)]
+        return commands
 
-    def _note(self, available: bool, problem: BaseException | None = None) -> None:
-        if available != self.available:
-            self.available = available
-            if available:
-                logger.info("Redis is there; the view is being kept")
+    async def _write_full(self, client: Any, commands: list[Command]) -> list[Command]:
+        """Write if a batch is full; returns what is left to write."""
+        if len(commands) < _COMMANDS_AT_ONCE:
+            return commands
+        await self._write(client, commands)
+        return []
+
+    async def _write(self, client: Any, commands: list[Command]) -> None:
+        """Write in batches, and count on the marker even if there is nothing to write.
+
+        Raises:
+            ResponseError: Redis refused a command, and not for its key's type.
+        """
+        wanted = [command for command in commands if command[1] not in self._refused]
+        for start in range(0, max(len(wanted), 1), _COMMANDS_AT_ONCE):
+            batch = wanted[start : start + _COMMANDS_AT_ONCE]
+            self._note_refused(batch, await self._send(client, batch))
+
+    async def _send(self, client: Any, commands: Sequence[Command]) -> list[Any]:
+        """Send a batch and count on the marker behind it; returns the answers, errors among them.
+
+        A dump that holds this count holds the batch; if Redis holds another one at the next batch, it has lost
+        something.
+        """
+        count = self._count + 1
+        pipeline = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        pipeline.set(self._marker, count, ex=_MARKER_SECONDS, get=True)
+        results: list[Any] = await pipeline.execute(raise_on_error=False)
+        before = results.pop()
+        if isinstance(before, ResponseError):
+            raise ResponseError(f"SET {self._marker}: {before}") from before
+        if before != str(self._count).encode():
+            self.refill_soon()
+        self._count = count
+        return results
+
+    def _note_refused(self, commands: Sequence[Command], results: Sequence[Any]) -> None:
+        """Remember the keys at which another type stands; they are left alone until that is mended.
+
+        Raises:
+            ResponseError: there is another error among the results.
+        """
+        for command, result in zip(commands, results, strict=True):
+            if not isinstance(result, ResponseError):
+                continue
+            key, wanted = command[1], type_of(command)
+            if not str(result).startswith(_WRONG_TYPE):
+                raise ResponseError(f"{command[0]} {key}: {result}") from result
+            if key not in self._refused:
+                self._refused[key] = wanted
+                logger.error(
+                    "Redis: the key %s is no %s, somebody else has written it; it is not kept until you delete it: "
+                    "redis-cli DEL '%s'",
+                    *(key, wanted, key),
+                )
+
+    async def _look_at_refused(self, client: Any) -> None:
+        looked_at = list(self._refused.items())[:_COMMANDS_AT_ONCE]
+        pipeline = client.pipeline(transaction=False)
+        for key, _ in looked_at:
+            pipeline.type(key)
+        for (key, wanted), held in zip(looked_at, await pipeline.execute(), strict=True):
+            if held in (b"none", wanted.encode()):
+                del self._refused[key]
+                self._must_refill = True
+                logger.info("Redis: the key %s is kept again", key)
+
+    def _note_available(self) -> None:
+        self.available = True
+        if self._noted != "available":
+            self._noted = "available"
+            logger.info("Redis is there; the view is being kept")
+
+    def _note_problem(self, problem: BaseException) -> None:
+        self.available = False
+        refuses = isinstance(problem, ResponseError)
+        if self._noted != (noted := "refuses" if refuses else "away"):
+            self._noted = noted
+            if refuses:
+                logger.error(
+                    "Redis refuses what is written (%s); counting goes on, the view is written when it accepts: "
+                    "mend what it names, such as its memory limit or the user's rights",
+                    problem,
+                )
             else:
                 logger.warning(
                     "Redis is away (%s); counting goes on, the view is written when it returns", problem
                 )
 
 
-def snapshot_fields(snapshot: Snapshot) -> dict[str, str]:
-    """The fields of a key's hash, as text; a rate that nobody can know is an empty text."""
-    fields = {"as_of": to_rfc3339(snapshot.as_of_ms), "watermark": to_rfc3339(snapshot.watermark_ms)}
-    for window, view in snapshot.windows.items():
-        for name, count in view.counts.items():
-            fields[f"{window}.{name}"] = orjson.dumps(count).decode()
-        for rate, held in view.rates.items():
-            fields[f"{window}.{rate}"] = "" if held.value is None else repr(held.value)
-    return fields
-
-
-def _identity(item: Snapshot | FiringAlert | CustomerRisk) -> str:
-    if isinstance(item, Snapshot):
-        return f"m:{item.dimension}:{item.key}"
-    if isinstance(item, FiringAlert):
-        return f"a:{item.fingerprint}"
-    return f"c:{item.customer_id}"
+def _tell_unreadable(key: str, unreadable: list[bytes]) -> None:
+    if unreadable:
+        logger.warning(
+            "Redis: in %s, %d that cannot be read are removed; the first: %r",
+            *(key, len(unreadable), unreadable[0]),
+        )

@@ -117,6 +117,7 @@ class Journal:
         """
         self.epoch += 1
         self.header = header
+        self.last_changes = changes or self.last_changes
         size = sum(_size(entry) for entry in changes) + len(header or b"")
         slices = self._slices_to_write(size, expired)
         chunks = _split(self.generation, self.epoch, changes, slices)

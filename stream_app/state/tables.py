@@ -60,8 +60,9 @@ class JournalStore(Store[bytes, bytes]):
         await self.table.opened(journals, self.failure)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Nothing outlives the process, so every changelog is read from its start."""
-        return None
+        """The last record that the partition's journal has read or written; -1 before the first."""
+        journal = self.journals.get(tp.partition)
+        return -1 if journal is None else journal.end_offset - 1
 
     def reset_state(self) -> None:
         """There are no local files."""

@@ -1,7 +1,7 @@
 """What shard and merge stations share: the journal, and how alerts are told.
 
 Stands between the engine and the pure state. The order of a flush is what makes every number exact after
-a crash: first the journal epoch, confirmed by the broker; only then what it says to the world. See
+a crash: dead letters, then the journal epoch, each confirmed by the broker; only then what it says to the world. See
 docs/decisions/0002-journal.md.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+from uuid import uuid4
 
 import msgspec
 from aiokafka import TopicPartition
@@ -68,6 +69,7 @@ class Station:
         self.settings, self.rules, self.publisher, self.view = surroundings
         self._changelog = changelog
         self._flushing = asyncio.Lock()
+        self._is_over = False
 
     async def claim_journal(self) -> Header | None:
         """Shut stale owners out, and make sure that nobody wrote since the journal was read.
@@ -75,9 +77,28 @@ class Station:
         Raises:
             Failure: somebody did.
         """
-        await self._append(self.journal.claim())
+        await self._append(self.journal.claim(uuid4().hex[:12]), claiming=True)
         header = self.journal.header
         return None if header is None else msgspec.msgpack.decode(header, type=Header)
+
+    async def flush(self) -> None:
+        """Journal and publish what has changed since the last flush. A station whose flush has failed, or
+        that was closed, does nothing any more: what it took out of the state is lost to it, and is read again
+        by the next owner."""
+        async with self._flushing:
+            if not self._is_over:
+                self._is_over = True
+                await self.flush_changes()
+                self._is_over = False
+
+    async def close(self) -> None:
+        """Flush for the last time."""
+        await self.flush()
+        self._is_over = True
+
+    async def flush_changes(self) -> None:
+        """What a flush of this kind of station does."""
+        raise NotImplementedError
 
     async def write_epoch(
         self, changes: list[Entry], state: object, outbox: list[AlertChange], expired: Expired
@@ -87,6 +108,13 @@ class Station:
         dead = self.journal.dead_records()
         if dead:
             await self._bury(dead)
+
+    async def tell_alerts(self, changes: Sequence[AlertChange], state: object) -> None:
+        """Tell changes of alerts that an epoch has in its outbox, and note in another epoch that they are told."""
+        if changes:
+            await self.publisher.write(self.alert_records(changes))
+            self.show_alerts(changes)
+            await self.write_epoch([], state, [], lambda key, value: False)
 
     def alert_records(self, changes: Sequence[AlertChange]) -> list[OutRecord]:
         """The records that tell changes of alerts."""
@@ -104,38 +132,36 @@ class Station:
             self.view.tell(firing.data or b"")
             self.view.show(firing if change.state == FIRING else firing._replace(data=None))
 
-    async def _append(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+    async def _append(self, records: Sequence[JournalRecord], claiming: bool = False) -> None:
         """Append records of ours to the journal.
 
         Raises:
-            Failure: somebody else has written to it since we read or wrote it last.
+            Failure: the partition is another worker's.
         """
         first = self.journal.end_offset
         last = await self.publisher.write_in_order(self._changelog, self.number, records)
-        if last != first + len(records) - 1:
-            await self._refuse_strangers(first, {key for key, _ in records})
-        self.journal.end_offset = last + 1
+        await self._appended(first, last + 1, records, claiming)
 
     async def _bury(self, dead: Sequence[JournalRecord]) -> None:
-        """Write tombstones; that nobody else has written is checked as for any other record."""
         first = self.journal.end_offset
         ends = await self.publisher.write(
             [OutRecord(self._changelog, *record, self.number) for record in dead]
         )
-        end = max(ends.values())
-        if end != first + len(dead):
-            await self._refuse_strangers(first, {record.key for record in dead})
-        self.journal.end_offset = end
+        await self._appended(first, max(ends.values()), dead, claiming=False)
 
-    async def _refuse_strangers(self, first: int, ours: set[bytes]) -> None:
-        """A record whose confirmation was lost stands there twice, and that is all that may be there."""
-        place = TopicPartition(self._changelog, self.number)
-        tail = await read_tail(self.settings, {place: first})
-        if any(record.key not in ours for record in tail[place]):
-            raise Failure(
-                f"{self._changelog}, partition {self.number}: another worker has written to it; "
-                "this worker lets go: restart it"
-            )
+    async def _appended(self, first: int, end: int, records: Sequence[JournalRecord], claiming: bool) -> None:
+        """Where records did not land right behind ours, look at what else stands there: a record whose
+        confirmation was lost stands there twice, and a stale owner may have written."""
+        if end != first + len(records):
+            tail = await read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
+            found = [JournalRecord(r.key, r.value) for batch in tail.values() for r in batch]
+            if self.journal.strangers(found, {record.key for record in records}, claiming):
+                raise Failure(
+                    f"{self._changelog}, partition {self.number}: another worker has written to it; "
+                    "this worker lets go: restart it"
+                )
+            logger.warning("%s, partition %d: a stale owner wrote; ignored", self._changelog, self.number)
+        self.journal.end_offset = end
 
 
 def firing_alert(change: AlertChange) -> FiringAlert:

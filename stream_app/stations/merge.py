@@ -25,23 +25,22 @@ class MergeStation(Station):
     """Up to before which offset the partials are in the journal, and may be committed."""
 
     async def open(self) -> None:
-        """Shut stale owners out, take the merger up from its journal, and send again the alerts of the last epoch."""
+        """Shut stale owners out, take the merger up from its journal, and tell what may not have been told."""
         header = await self.claim_journal()
         self.merger = Merger(self.journal.shelf, header.state if header else None, self.settings)
         self.desk = AlertDesk(self.journal.shelf, self.rules)
         self._watch = MetricWatch(self.merger, self.desk)
-        await self.publisher.write(self.alert_records(header.outbox if header else []))
+        await self.tell_alerts(header.outbox if header else [], self.merger.header())
         retired = self.desk.retire_unwatched(self.merger.watermark_ms)
         if retired:
             await self._write(self.merger.header(), retired, [])
 
-    async def flush(self) -> None:
+    async def flush_changes(self) -> None:
         """Journal what has changed since the last flush, then publish snapshots and alerts."""
-        async with self._flushing:
-            changes = self._watch.judge()
-            out = self.merger.flush(now_ms(), must=self.journal.shelf.has_changes())
-            if out is not None:
-                await self._write(out.header, changes, out.snapshots)
+        changes = self._watch.judge()
+        out = self.merger.flush(now_ms(), must=self.journal.shelf.has_changes())
+        if out is not None:
+            await self._write(out.header, changes, out.snapshots)
 
     def everything(self) -> Iterator[Snapshot | FiringAlert]:
         """Every key and every firing alert, for a view that has to be filled again."""
@@ -55,7 +54,7 @@ class MergeStation(Station):
         self.applied = header.next_offset
         topic = self.settings.topic(METRICS)
         records = [OutRecord(topic, f"{s.dimension}:{s.key}".encode(), s.to_json()) for s in snapshots]
-        await self.publisher.write([*records, *self.alert_records(changes)])
-        self.show_alerts(changes)
+        await self.publisher.write(records)
         for snapshot in snapshots:
             self.view.show(snapshot)
+        await self.tell_alerts(changes, header)

@@ -57,18 +57,18 @@ class ShardStation(Station):
         self._told_watermark_ms = 0
         self._told_at_ms = 0
         self._in_band: set[str] = set()
-        await self._publish(self.shard.key_changes(self.journal.last_changes), outbox)
+        await self._publish(self.shard.key_changes(self.journal.last_changes))
+        await self.tell_alerts(outbox, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
         if retired:
-            await self._flush_changes(retired)
+            await self._flush(retired)
 
-    async def flush(self) -> None:
+    async def flush_changes(self) -> None:
         """Journal and publish what has changed since the last flush."""
-        async with self._flushing:
-            if self.shard.has_changes():
-                await self._flush_changes([])
-            elif self._owes_watermark():
-                await self._publish([], [])
+        if self.shard.has_changes():
+            await self._flush([])
+        elif self._owes_watermark():
+            await self._publish([])
 
     def applied(self, topic: str) -> int:
         """Up to before which offset a topic is in the journal, and may be committed."""
@@ -83,7 +83,7 @@ class ShardStation(Station):
                 self._in_band.add(customer_id)
                 yield risk
 
-    async def _flush_changes(self, changes: list[AlertChange]) -> None:
+    async def _flush(self, changes: list[AlertChange]) -> None:
         out = self.shard.flush()
         if self.shard.skipped:
             logger.warning(
@@ -93,15 +93,17 @@ class ShardStation(Station):
             )
             self.shard.skipped = 0
         risks = self._assess(out.customers, changes)
+        for customer_id in self._take_forgotten():
+            changes += self.desk.forget_customer(customer_id, self.shard.watermark.current_ms)
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
         header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)
         await self.write_epoch(entries, header, changes, self.shard.expired)
         self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}
-        await self._publish(out.keys, changes)
-        self.show_alerts(changes)
+        await self._publish(out.keys)
         for risk in risks:
             self.view.show(risk)
+        await self.tell_alerts(changes, header)
 
     def _assess(self, customer_ids: set[str], changes: list[AlertChange]) -> list[CustomerRisk]:
         """Hold the customers that events or time have touched against the churn rule; adds to the changes
@@ -129,8 +131,13 @@ class ShardStation(Station):
         band = None if rule is None or customer.signs.opted_out else rule.band_of(score)
         return CustomerRisk(customer_id, score, band, tuple(reasons), customer.last_seen_ms)
 
-    async def _publish(self, keys: Sequence[KeyChange], changes: Sequence[AlertChange]) -> None:
-        """Tell the mergers the absolute numbers of what changed, and the world the alerts."""
+    def _take_forgotten(self) -> list[str]:
+        """The customers that the last epochs forgot, because they were silent for the retention."""
+        forgotten, self.shard.forgotten_customers = self.shard.forgotten_customers, []
+        return forgotten
+
+    async def _publish(self, keys: Sequence[KeyChange]) -> None:
+        """Tell the mergers the absolute numbers of what changed."""
         watermark, journal = self.shard.watermark, self.journal
         if all(progress.newest_ms == NO_TIME for progress in watermark.partitions.values()):
             return  # a shard without events holds nothing back
@@ -140,7 +147,7 @@ class ShardStation(Station):
         packed = pack(*place, partials, self.settings.partitions)
         topic = self.settings.topic(PARTIALS)
         records = [OutRecord(topic, None, value, partition) for partition, value in packed]
-        await self.publisher.write([*records, *self.alert_records(changes)])
+        await self.publisher.write(records)
 
     def _owes_watermark(self) -> bool:
         moved = self.shard.watermark.current_ms > self._told_watermark_ms

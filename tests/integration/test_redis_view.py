@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
 
 from stream_app.clock import DAY_MS, SECOND_MS, now_ms
 from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.metrics.snapshots import Snapshot, take_snapshot
+from stream_app.metrics.windows import MergedKey
+from stream_app.settings import load_settings
+from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from tests.support.programs import (
     Crew,
     Installation,
@@ -173,3 +180,185 @@ def test_a_redis_that_hangs_stops_no_counting(scene: Scene) -> None:
     finally:
         scene.server.resume()
     scene.wait_until_right()
+
+
+# --- The view by itself: what others leave in Redis ---------------------------------------------------------
+
+
+@dataclass
+class Alone:
+    """A view without a worker behind it, and what it is to hold."""
+
+    server: EmbeddedRedis
+    held: list[Snapshot | FiringAlert | CustomerRisk] = field(default_factory=list)
+    refills: int = 0
+
+    def __post_init__(self) -> None:
+        settings = load_settings(redis=self.server.url, prefix=f"alone-{uuid4().hex}.")
+        self.prefix = settings.redis_prefix
+        self.client: Any = redis.Redis.from_url(self.server.url)
+        self.view = RedisView(settings, self.everything, lambda dimension, key: True)
+
+    async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
+        self.refills += 1
+        for item in list(self.held):
+            yield item
+            await asyncio.sleep(0)
+
+    async def until(self, right: Callable[[], bool], what: str) -> None:
+        async with asyncio.timeout(SOON):
+            while not right():
+                assert not self.running.done(), self.running
+                await asyncio.sleep(0.02)
+        assert right(), what
+
+    def start(self) -> None:
+        self.running = asyncio.create_task(self.view.run())
+
+
+@asynccontextmanager
+async def a_view(server: EmbeddedRedis) -> AsyncIterator[Alone]:
+    alone = Alone(server)
+    try:
+        yield alone
+    finally:
+        alone.running.cancel()
+        await asyncio.gather(alone.running, return_exceptions=True)
+        alone.client.close()
+
+
+def a_snapshot(key: str) -> Snapshot:
+    merged = MergedKey()
+    merged.reach(START)
+    return take_snapshot(f"campaign:{key}", merged, START)
+
+
+def a_risk(customer_id: str) -> CustomerRisk:
+    return CustomerRisk(customer_id, 0.8, "at_risk", ("r",), START)
+
+
+async def test_what_cannot_be_read_in_redis_is_removed(redis_server: EmbeddedRedis) -> None:
+    async with a_view(redis_server) as alone:
+        client, prefix = alone.client, alone.prefix
+        good = b'{"dimension":"campaign","key":"x"}'
+        alone.held = [FiringAlert("kept", good), a_risk("stays")]
+        bad: dict[Any, bytes] = {
+            "a": b"{",
+            "b": b"{}",
+            "c": b"[]",
+            "d": b"7",
+            "e": b'{"dimension":"customer","key":5}',
+        }
+        bad |= {"f": b"\xff", b"\xfe": good, "over": good}
+        client.hset(f"{prefix}alerts:firing", mapping=bad)
+        client.zadd(f"{prefix}churn", {b"\xff": 1, "gone": 1})
+        client.hset(f"{prefix}customer:gone", "band", "lost")
+        alone.start()
+        await alone.until(lambda: client.hkeys(f"{prefix}alerts:firing") == [b"kept"], "alerts")
+        await alone.until(lambda: client.zrange(f"{prefix}churn", 0, -1) == [b"stays"], "churn")
+        await alone.until(lambda: not client.exists(f"{prefix}customer:gone"), "customer")
+        assert client.hget(f"{prefix}customer:stays", "band") == b"at_risk"
+
+
+async def test_another_type_at_a_key_is_told_and_kept_again_when_mended(
+    redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_view(redis_server) as alone:
+        client, prefix = alone.client, alone.prefix
+        alone.held = [FiringAlert("f", b'{"dimension":"a","key":"b"}'), a_snapshot("one"), a_risk("c")]
+        wrong = [f"{prefix}{name}" for name in ("alerts:firing", "alerts", "churn", "index:campaign")]
+        for key in wrong:
+            client.set(key, "mine")
+        alone.view.tell(b"1")
+        alone.start()
+        await alone.until(lambda: bool(client.exists(f"{prefix}metrics:campaign:one")), "others are kept")
+        await alone.until(lambda: all(f"DEL '{key}'" in caplog.text for key in wrong), "told")
+        refills = alone.refills
+        alone.view.tell(b"2")
+        await asyncio.sleep(2.5)
+        assert alone.refills == refills, "not all is written again and again"
+        assert alone.view.available
+        client.delete(*wrong)
+        await alone.until(lambda: client.exists(*wrong) == len(wrong), "kept again")
+        assert [fields[b"data"] for _, fields in client.xrange(f"{prefix}alerts")] == [b"1", b"2"]
+        assert all(caplog.text.count(f"DEL '{key}'") == 1 for key in wrong)
+
+
+async def test_a_redis_that_comes_from_an_old_dump_is_filled_again(redis_server: EmbeddedRedis) -> None:
+    async with a_view(redis_server) as alone:
+        client, prefix = alone.client, alone.prefix
+        alone.held = [a_snapshot("one")]
+        alone.start()
+        await alone.until(lambda: bool(client.keys(f"{prefix}view:*")), "written")
+        [marker] = client.keys(f"{prefix}view:*")
+        await asyncio.sleep(1.5)
+        assert alone.refills == 1
+        old = client.dump(marker)
+        await asyncio.sleep(1.5)
+        client.restore(marker, 3_600_000, old, replace=True)  # as a dump would bring it back
+        client.delete(f"{prefix}metrics:campaign:one")
+        await alone.until(lambda: bool(client.exists(f"{prefix}metrics:campaign:one")), "refilled")
+        await asyncio.sleep(1.5)
+        assert alone.refills == 2
+
+
+async def test_a_refill_keeps_the_times_of_last_change(redis_server: EmbeddedRedis) -> None:
+    async with a_view(redis_server) as alone:
+        client, index = alone.client, f"{alone.prefix}index:campaign"
+        alone.held = [a_snapshot("one"), a_snapshot("two"), a_snapshot("expired")]
+        before, long_ago = now_ms() - 1000, now_ms() - 2 * DAY_MS
+        client.zadd(index, {"one": before, "expired": long_ago, "forgotten": long_ago})
+        alone.start()
+        await alone.until(lambda: client.zscore(index, "forgotten") is None, "trimmed")
+        await alone.until(lambda: client.zcard(index) == 3, "listed")
+        assert client.zscore(index, "one") == before
+        assert client.zscore(index, "two") > before
+        assert client.zscore(index, "expired") > before
+        alone.view.show(a_snapshot("one"))
+        await alone.until(lambda: client.zscore(index, "one") > before, "changed")
+
+
+async def test_the_stream_says_everything_once_when_redis_refuses_for_a_while(
+    redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_view(redis_server) as alone:
+        client, prefix = alone.client, alone.prefix
+        alone.start()
+        try:
+            for number in range(400):
+                alone.view.tell(b"%d" % number)
+                if number == 200:
+                    await asyncio.sleep(0.3)
+                    client.config_set("maxmemory", 1)
+                    await alone.until(lambda: alone.view.available is False, "refused")
+        finally:
+            client.config_set("maxmemory", 0)
+        await alone.until(lambda: client.xlen(f"{prefix}alerts") == 400, "all is said")
+        said = [fields[b"data"] for _, fields in client.xrange(f"{prefix}alerts")]
+        assert said == [b"%d" % number for number in range(400)]
+        assert "Redis refuses" in caplog.text
+
+
+async def test_what_was_appended_is_not_appended_again_when_the_rest_is_refused(
+    redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = RedisView._send
+    refused = 0
+
+    async def refuse_some(view: RedisView, client: Any, commands: Any) -> list[Any]:
+        nonlocal refused
+        half = len(commands) // 2
+        if refused or not half:
+            return await send(view, client, commands)
+        refused = len(commands) - half
+        return [*await send(view, client, commands[:half]), *[redis.ResponseError("OOM")] * refused]
+
+    monkeypatch.setattr(RedisView, "_send", refuse_some)
+    async with a_view(redis_server) as alone:
+        for number in range(120):
+            alone.view.tell(b"%d" % number)
+        alone.start()
+        await alone.until(lambda: alone.client.xlen(f"{alone.prefix}alerts") >= 120, "all is said")
+        said = [fields[b"data"] for _, fields in alone.client.xrange(f"{alone.prefix}alerts")]
+        assert refused
+        assert said == [b"%d" % number for number in range(120)]
