@@ -62,9 +62,13 @@ def main() -> None:
         costs["decode only"].append(_microseconds(decode_only, batches, options.events))
         costs["whole shard"].append(_microseconds(whole_shard, batches, options.events))
     for name, values in costs.items():
-        print(f"{name:12} {statistics.median(values):6.2f} µs of CPU per event  ({min(values):.2f}–{max(values):.2f})")
+        print(
+            f"{name:12} {statistics.median(values):6.2f} µs of CPU per event  ({min(values):.2f}–{max(values):.2f})"
+        )
     ratios = [whole / least for whole, least in zip(costs["whole shard"], costs["decode only"], strict=True)]
-    print(f"ratio        {statistics.median(ratios):6.2f}  ({min(ratios):.2f}–{max(ratios):.2f}), {options.runs} runs")
+    print(
+        f"ratio        {statistics.median(ratios):6.2f}  ({min(ratios):.2f}–{max(ratios):.2f}), {options.runs} runs"
+    )
 
 
 def _microseconds(work: Callable[[Batches], None], batches: Batches, events: int) -> float:

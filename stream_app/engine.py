@@ -20,6 +20,7 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
+from stream_app.ingest.holes import Holes
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.lease import Lease
 from stream_app.metrics.partials import decode_partial, merger_of
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicPartition, int]]]
 """Asks the broker for the end of partitions, given offsets known to exist in them."""
+
+ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
+"""Reads a partition from an offset."""
 
 RECORDS_AT_ONCE = 1_000
 MOST_UNFLUSHED = 100_000
@@ -60,6 +64,8 @@ class Engine:
         self.committable: dict[TopicPartition, int] = {}
         self._shard_changelog, self._merge_changelog = changelogs
         self._ends_from: EndsFrom | None = None
+        self._read_again: ReadAgain | None = None
+        self._holes = Holes()
         self._looking: asyncio.Task[None] | None = None
         self._next_look: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
@@ -67,9 +73,11 @@ class Engine:
         self._lease_keeper: asyncio.Task[None] | None = None
         self._shortened_since: dict[TopicPartition, float] = {}
 
-    async def start(self, ends_from: EndsFrom) -> None:
-        """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics."""
+    async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
+        """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics, and
+        ``read_again`` told where records are missing."""
         self._ends_from = ends_from
+        self._read_again = read_again
         self._lease_keeper = asyncio.create_task(self.lease.keep())
         await self.publisher.start()
 
@@ -136,6 +144,8 @@ class Engine:
         if station is None or not records:
             return
         watermark = station.shard.watermark
+        if not await self._follows(topic, partition, watermark.partitions[topic].next_offset, records):
+            return
         watermark.arrived(topic, records[-1].offset + 1, now_ms())
         if watermark.relies_on_idleness(now_ms()):
             await self._look_at_ends()
@@ -152,6 +162,8 @@ class Engine:
         """Apply a batch of partials."""
         station = self.mergers.get(partition)
         if station is None:
+            return
+        if not await self._follows(PARTIALS, partition, station.merger.next_offset, records):
             return
         partials = [(record.offset, decode_partial(record.value)) for record in records]
         station.merger.process(partials)
@@ -189,6 +201,16 @@ class Engine:
     def _place(self, topic: str, number: int) -> TopicPartition:
         place: TopicPartition = TopicPartition(self.settings.topic(topic), number)
         return place
+
+    async def _follows(self, topic: str, partition: int, expected: int, records: Sequence[Any]) -> bool:
+        """Whether a batch goes on where its partition was left; if not, it is read again from there."""
+        place = self._place(topic, partition)
+        if self._holes.accepts(place, expected, records[0].offset):
+            return True
+        logger.info("%s, partition %d: reading again from offset %d", place.topic, partition, expected)
+        if self._read_again is not None:
+            await self._read_again(place, expected)
+        return False
 
     async def _breathe(self, unflushed: int) -> None:
         """Let others run; where the broker is slow to confirm, wait for the next flush."""

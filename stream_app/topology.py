@@ -46,8 +46,9 @@ class SignalsApp(faust.App):
 
     async def on_start(self) -> None:
         """Connect the engine before partitions come."""
-        cast(BatchConsumer, self.consumer).position_of = self.engine.position_of
-        await self.engine.start(self._ends_from)
+        consumer = cast(BatchConsumer, self.consumer)
+        consumer.position_of = self.engine.position_of
+        await self.engine.start(self._ends_from, consumer.read_again)
         await super().on_start()
 
     async def on_stop(self) -> None:

@@ -140,6 +140,10 @@ class BatchConsumer(driver.Consumer):
         """The end offset of each partition, from offsets known to exist."""
         return await self._thread.ends_from(offsets)
 
+    async def read_again(self, place: TP, offset: int) -> None:
+        """Read a partition from this offset, if it is still ours."""
+        await self._thread.seek_assigned({place: offset})
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Fetch, and yield one message per partition; changelog records one by one."""
         records, active = await self._wait_next_records(timeout)

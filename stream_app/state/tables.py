@@ -46,10 +46,8 @@ class JournalStore(Store[bytes, bytes]):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Forget the partitions that went elsewhere."""
-        for tp in revoked:
-            if tp.topic == self.table.changelog_topic_name:
-                self.journals.pop(tp.partition, None)
+        """Forget all partitions: those that stay are read anew as well."""
+        self.journals.clear()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """All changelog records have been replayed: hand the partitions to the engine."""
@@ -60,9 +58,8 @@ class JournalStore(Store[bytes, bytes]):
         await self.table.opened(journals, self.failure)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """The last record that the partition's journal has read or written; -1 before the first."""
-        journal = self.journals.get(tp.partition)
-        return -1 if journal is None else journal.end_offset - 1
+        """None outlives a rebalance, so that a recovered state is what the journal says and nothing else."""
+        return -1
 
     def reset_state(self) -> None:
         """There are no local files."""
