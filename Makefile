@@ -1,7 +1,7 @@
 # What there is to run: `make` or `make help` lists it. Needs Python 3.11 or newer, pip and make, nothing else.
 #
 #   make demo ARGS="--seconds 60"     arguments for the program or for pytest
-#   make test JOBS=2                  tests on two processes
+#   make test JOBS=0                  tests on one process instead of two
 #   make setup PYTHON=python3.13      a Python of your choice
 
 VENV := .venv
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 UV_VERSION := 0.13.9
-JOBS ?= 0
+JOBS ?= 2
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

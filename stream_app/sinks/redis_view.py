@@ -9,6 +9,7 @@ written anew from what the worker holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -120,10 +121,11 @@ class RedisView:
             await client.aclose()
 
     async def _pause_until_woken(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), _CHECK_SECONDS)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(
+                _CHECK_SECONDS
+            ):  # wait_for can swallow a cancellation (CPython issue 86296)
+                await self._wake.wait()
 
     async def _write_out(self, client: Any) -> None:
         """One round. What is taken out of waiting and cannot be written is written by the refill that follows."""

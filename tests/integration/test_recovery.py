@@ -190,6 +190,7 @@ def test_a_worker_killed_under_load_again_and_again_loses_nothing_and_counts_not
     assert worker.wait_for_end(10) == 0
 
 
+@pytest.mark.slow
 def test_workers_that_join_stand_still_and_are_killed_change_no_number(stage: Stage) -> None:
     chance = random.Random(SEED)
     first = stage.crew.start()
