@@ -107,8 +107,10 @@ class RedisView:
         """Write until cancelled; never raises for Redis's sake."""
         once = Retry(NoBackoff(), 0)  # it is tried again here, and what was lost meanwhile is written anew
         client = redis.Redis.from_url(**self._options, socket_timeout=5, socket_connect_timeout=5, retry=once)
+        task = asyncio.current_task()
         try:
-            while True:
+            # The client can turn a cancellation that comes amid a command into a time-out, so the task is asked.
+            while task is None or not task.cancelling():
                 try:
                     await self._write_out(client)
                     self._note_available()
@@ -122,9 +124,7 @@ class RedisView:
 
     async def _pause_until_woken(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(
-                _CHECK_SECONDS
-            ):  # wait_for can swallow a cancellation (CPython issue 86296)
+            async with asyncio.timeout(_CHECK_SECONDS):
                 await self._wake.wait()
 
     async def _write_out(self, client: Any) -> None:
