@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -40,6 +41,7 @@ LONGEST_MS = 3_650 * DAY_MS
 LOOK_SECONDS = 0.4
 NUMBERS_EXPECTED_SECONDS = 20.0
 LAST_FLUSH_SECONDS = 3.0
+END_IS_KNOWN_SECONDS = 1.0
 
 # What differs from a worker's usual settings. Time runs fast: what is silent for a second was silent for twelve
 # minutes in the shop, and a rule over an hour must not wait for it any longer. And the embedded broker lets a
@@ -182,6 +184,9 @@ class _Demo:
         try:
             yield
         except (Failure, KafkaError, RedisError, OSError) as problem:
+            time.sleep(
+                END_IS_KNOWN_SECONDS
+            )  # a connection breaks a moment before its server is seen to be gone
             self._require_alive()
             if isinstance(problem, Failure):
                 raise
