@@ -29,6 +29,7 @@ from stream_app.settings import Settings
 from stream_app.sinks.dead_letters import read_back
 from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
+from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.state.journal import Journal
 from stream_app.state.shard import Record
 from stream_app.stations.base import Surroundings
@@ -58,7 +59,8 @@ class Engine:
         self.lease = Lease(settings.session_timeout)
         self.publisher = Publisher(settings, self.lease)
         self.view = RedisView(settings, self._everything, self._owns)
-        self._surroundings = Surroundings(settings, rules, self.publisher, self.view)
+        self.topics = TopicWatch(settings)
+        self._surroundings = Surroundings(settings, rules, self.publisher, self.view, self.topics)
         self.shards: dict[int, ShardStation] = {}
         self.mergers: dict[int, MergeStation] = {}
         self.committable: dict[TopicPartition, int] = {}
@@ -89,6 +91,7 @@ class Engine:
 
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
         """Take over the shards of these partitions, whose journals have been read."""
+        await self.topics.look()
         async with self._handover:
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
@@ -104,6 +107,7 @@ class Engine:
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
         """Take over the mergers of these partitions, whose journals have been read."""
+        await self.topics.look()
         async with self._handover:
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)

@@ -25,6 +25,7 @@ from stream_app.ingest import topics
 from stream_app.ingest.batches import BatchConsumer, BatchSchema, BatchTransport
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options
+from stream_app.state.slices import SliceStore
 from stream_app.state.tables import JournalTable
 
 SHARDS_TABLE = "shards"
@@ -64,11 +65,11 @@ class SignalsApp(faust.App):
         return ends
 
 
-def build_app(settings: Settings, rules: Rules) -> SignalsApp:
-    """The whole topology, ready to be started."""
+def build_app(settings: Settings, rules: Rules, store: SliceStore) -> SignalsApp:
+    """The whole topology, ready to be started; ``store`` has the state's bytes at rest."""
     app = SignalsApp(settings.group_id, **_faust_options(settings))
     app.fetch_wait_ms = settings.fetch_wait
-    tables = [_table(app, name, settings) for name in (SHARDS_TABLE, MERGE_TABLE)]
+    tables = [_table(app, name, settings, store) for name in (SHARDS_TABLE, MERGE_TABLE)]
     app.engine = engine = Engine(
         settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name)
     )
@@ -133,6 +134,10 @@ def _add_tasks(app: SignalsApp, engine: Engine) -> None:
     async def show() -> None:
         await _or_crash(app, engine.view.run())
 
+    @app.task
+    async def watch_topics() -> None:
+        await _or_crash(app, engine.topics.run())
+
     async def let_go(*args: Any, **kwargs: Any) -> None:
         await engine.close()
 
@@ -149,7 +154,7 @@ async def _or_crash(app: SignalsApp, work: Any) -> None:
         await app.crash(problem)
 
 
-def _table(app: SignalsApp, name: str, settings: Settings) -> JournalTable:
+def _table(app: SignalsApp, name: str, settings: Settings, store: SliceStore) -> JournalTable:
     table = JournalTable(
         app,
         name=name,
@@ -158,6 +163,7 @@ def _table(app: SignalsApp, name: str, settings: Settings) -> JournalTable:
         value_type=bytes,
         recovery_buffer_size=_RECORDS_BUFFERED,
     )
+    table.slice_store = store
     app.tables.add(table)
     return table
 

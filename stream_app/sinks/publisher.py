@@ -82,6 +82,12 @@ class Publisher:
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         return ends
 
+    async def partitions_of(self, topic: str) -> set[int]:
+        """The numbers of a topic's partitions."""
+        if self._producer is None:
+            raise RuntimeError("the publisher was not started")
+        return set(await self._producer.partitions_for(topic))
+
     async def write_in_order(
         self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]]
     ) -> int:

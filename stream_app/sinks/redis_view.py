@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import redis.asyncio as redis
@@ -49,6 +49,7 @@ __all__ = [
     "Owns",
     "RedisView",
     "Refill",
+    "View",
     "snapshot_fields",
 ]
 
@@ -66,6 +67,16 @@ Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk]]
 """Everything that this worker holds."""
 Owns = Callable[[str, str], bool]
 """Whether this worker is responsible for a key of a dimension (``customer`` for customers)."""
+
+
+class View(Protocol):
+    """Where the newest values are shown."""
+
+    def show(self, item: Snapshot | FiringAlert | CustomerRisk) -> None:
+        """Show a newer value."""
+
+    def tell(self, data: bytes) -> None:
+        """Tell a change of an alert."""
 
 
 class RedisView:

@@ -23,7 +23,10 @@ async def read_tail(settings: Settings, from_offsets: Mapping[TopicPartition, in
     if not found:
         return found
     consumer = AIOKafkaConsumer(
-        **aiokafka_options(settings), fetch_max_wait_ms=_POLL_MS, enable_auto_commit=False
+        **aiokafka_options(settings),
+        fetch_max_wait_ms=_POLL_MS,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # where retention has removed what stood at the offset
     )
     await consumer.start()
     try:

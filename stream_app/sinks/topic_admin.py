@@ -8,22 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_app.failure import Failure, Unreachable
 from stream_app.ingest.topic_specs import TopicSpec, topic_specs
+from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.settings import ENV_PREFIX, Settings
 from stream_app.sinks.connections import CONNECT_SECONDS, kafka_python_options
 from stream_app.sinks.reach import require_kafka
 
 READY_SECONDS = 10.0
 _EXISTS_ALREADY = 36
+_NO_IDENTITY = "00000000-0000-0000-0000-000000000000"
 _MENDS = {
     29: "give this user the right to create it, or have it created",
     31: "give this user the right to create topics, or have it created",
     38: f"set {ENV_PREFIX}REPLICATION to at most the number of brokers",
     44: "ask those who run the cluster which policy it breaks",
 }
+
+
+class TopicState(NamedTuple):
+    """A topic as it was found. ``identity`` is Kafka's own id of it, empty where the broker gives none."""
+
+    identity: str
+    partitions: int
+
+
+def look_at_topics(settings: Settings) -> dict[str, TopicState]:
+    """The input topics and the partials that are there, by name without the prefix.
+
+    Raises:
+        Unreachable: Kafka gives no answer.
+    """
+    names = {settings.topic(name): name for name in (*INPUT_TOPICS, PARTIALS)}
+    with _admin(settings) as admin:
+        described = admin.describe_topics()
+    return {
+        names[topic["name"]]: TopicState(
+            str(topic.get("topic_id") or "").replace(_NO_IDENTITY, ""), len(topic["partitions"])
+        )
+        for topic in described
+        if topic["error_code"] == 0 and topic["name"] in names
+    }
 
 
 def ensure_topics(settings: Settings, specs: Sequence[TopicSpec] | None = None) -> tuple[str, ...]:

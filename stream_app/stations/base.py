@@ -1,4 +1,4 @@
-"""What shard and merge stations share: the journal, and how alerts are told.
+"""What shard and merge stations share: the journal, which topics it is about, and how alerts are told.
 
 Stands between the engine and the pure state. The order of a flush is what makes every number exact after
 a crash: dead letters, then the journal epoch, each confirmed by the broker; only then what it says to the world. See
@@ -10,37 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
 from aiokafka import TopicPartition
 
-from stream_app.alerts.lifecycle import FIRING, AlertChange
-from stream_app.alerts.message import alert_json, alert_record
+from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
 from stream_app.failure import Failure
-from stream_app.ingest.topics import alert_topic
-from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.publisher import OutRecord, Publisher
-from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
+from stream_app.sinks.redis_view import View
 from stream_app.sinks.tail import read_tail
+from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.state.journal import Entry, Expired, Journal, JournalRecord
+from stream_app.stations.alert_teller import AlertTeller
 
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class View(Protocol):
-    """Where the newest values are shown."""
-
-    def show(self, item: Snapshot | FiringAlert | CustomerRisk) -> None:
-        """Show a newer value."""
-
-    def tell(self, data: bytes) -> None:
-        """Tell a change of an alert."""
 
 
 class Surroundings(NamedTuple):
@@ -50,23 +39,29 @@ class Surroundings(NamedTuple):
     rules: Rules
     publisher: Publisher
     view: View
+    topics: TopicWatch
 
 
 class Header(msgspec.Struct, array_like=True):
-    """The journal's header: the state's own, and the changes of alerts that this epoch sends, which are
-    sent again after a crash."""
+    """The journal's header: the state's own; the changes of alerts that this epoch tells, and how far the alert
+    topics were told before; and the identities of the topics whose offsets are in the state."""
 
     state: bytes
     outbox: list[AlertChange]
+    told: dict[str, int] = {}
+    topics: dict[str, str] = {}
 
 
 class Station:
-    """One partition's state with its journal. ``number`` is the partition's."""
+    """One partition's state with its journal. ``number`` is the partition's; ``reads`` names its topics."""
+
+    reads: tuple[str, ...]
+    teller: AlertTeller
 
     def __init__(self, number: int, journal: Journal, changelog: str, surroundings: Surroundings) -> None:
         self.number = number
         self.journal = journal
-        self.settings, self.rules, self.publisher, self.view = surroundings
+        self.settings, self.rules, self.publisher, self.view, self._topic_watch = surroundings
         self._changelog = changelog
         self._flushing = asyncio.Lock()
         self._is_over = False
@@ -75,11 +70,15 @@ class Station:
         """Shut stale owners out, and make sure that nobody wrote since the journal was read.
 
         Raises:
-            Failure: somebody did.
+            Failure: somebody did, or a topic is not the one that the journal is about.
         """
         await self._append(self.journal.claim(uuid4().hex[:12]), claiming=True)
-        header = self.journal.header
-        return None if header is None else msgspec.msgpack.decode(header, type=Header)
+        data = self.journal.header
+        header = None if data is None else msgspec.msgpack.decode(data, type=Header)
+        self._topics = self._topic_watch.identities(header.topics if header else {}, self.reads)
+        told = header.told if header else {}
+        self.teller = AlertTeller(self.settings, self.publisher, self.view, told)
+        return header
 
     async def flush(self) -> None:
         """Journal and publish what has changed since the last flush. A station whose flush has failed, or
@@ -104,7 +103,8 @@ class Station:
         self, changes: list[Entry], state: object, outbox: list[AlertChange], expired: Expired
     ) -> None:
         """Journal an epoch; returns when the broker has confirmed all of it."""
-        await self._append(self.journal.write(changes, _encode(Header(_encode(state), outbox)), expired))
+        header = Header(_encode(state), outbox, self.teller.told, self._topics)
+        await self._append(self.journal.write(changes, _encode(header), expired))
         dead = self.journal.dead_records()
         if dead:
             await self._bury(dead)
@@ -112,25 +112,17 @@ class Station:
     async def tell_alerts(self, changes: Sequence[AlertChange], state: object) -> None:
         """Tell changes of alerts that an epoch has in its outbox, and note in another epoch that they are told."""
         if changes:
-            await self.publisher.write(self.alert_records(changes))
-            self.show_alerts(changes)
-            await self.write_epoch([], state, [], lambda key, value: False)
+            await self.teller.tell(changes)
+            await self._note_told(state)
 
-    def alert_records(self, changes: Sequence[AlertChange]) -> list[OutRecord]:
-        """The records that tell changes of alerts."""
-        source = f"/{self.settings.group_id}"
-        records = [alert_record(change, source) for change in changes]
-        return [
-            OutRecord(self.settings.topic(alert_topic(r.kind)), r.key, r.value, None, r.headers)
-            for r in records
-        ]
+    async def tell_the_rest(self, header: Header | None, state: object) -> None:
+        """Tell what the last owner's last epoch had in its outbox and did not come to tell."""
+        if header is not None and header.outbox:
+            await self.teller.tell_the_rest(header.outbox)
+            await self._note_told(state)
 
-    def show_alerts(self, changes: Sequence[AlertChange]) -> None:
-        """Show changes of alerts in the view."""
-        for change in changes:
-            firing = firing_alert(change)
-            self.view.tell(firing.data or b"")
-            self.view.show(firing if change.state == FIRING else firing._replace(data=None))
+    async def _note_told(self, state: object) -> None:
+        await self.write_epoch([], state, [], lambda key, value: False)
 
     async def _append(self, records: Sequence[JournalRecord], claiming: bool = False) -> None:
         """Append records of ours to the journal.
@@ -162,8 +154,3 @@ class Station:
                 )
             logger.warning("%s, partition %d: a stale owner wrote; ignored", self._changelog, self.number)
         self.journal.end_offset = end
-
-
-def firing_alert(change: AlertChange) -> FiringAlert:
-    """An alert as the view shows it."""
-    return FiringAlert(change.fingerprint, msgspec.json.encode(alert_json(change)))

@@ -8,17 +8,19 @@ from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.watch import MetricWatch
 from stream_app.clock import now_ms
-from stream_app.ingest.topics import METRICS
+from stream_app.ingest.topics import METRICS, PARTIALS
 from stream_app.metrics.merge import MergeHeader, Merger
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.sinks.publisher import OutRecord
 from stream_app.sinks.redis_view import FiringAlert
-from stream_app.stations.base import Station, firing_alert
+from stream_app.stations.alert_teller import firing_alert
+from stream_app.stations.base import Station
 
 
 class MergeStation(Station):
     """One merger."""
 
+    reads = (PARTIALS,)
     merger: Merger
     desk: AlertDesk
     applied = 0
@@ -30,7 +32,7 @@ class MergeStation(Station):
         self.merger = Merger(self.journal.shelf, header.state if header else None, self.settings)
         self.desk = AlertDesk(self.journal.shelf, self.rules)
         self._watch = MetricWatch(self.merger, self.desk)
-        await self.tell_alerts(header.outbox if header else [], self.merger.header())
+        await self.tell_the_rest(header, self.merger.header())
         retired = self.desk.retire_unwatched(self.merger.watermark_ms)
         if retired:
             await self._write(self.merger.header(), retired, [])

@@ -11,7 +11,7 @@ from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.clock import SECOND_MS, now_ms
-from stream_app.ingest.topics import PARTIALS
+from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.ingest.watermark import NO_TIME
 from stream_app.metrics.partials import KeyPartial, pack
 from stream_app.sinks.dead_letters import DeadLetters, Source
@@ -20,7 +20,8 @@ from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
 from stream_app.state.customers import Customer
 from stream_app.state.shard import Shard
 from stream_app.state.tallies import KeyChange
-from stream_app.stations.base import Station, firing_alert
+from stream_app.stations.alert_teller import firing_alert
+from stream_app.stations.base import Station
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class StationHeader(msgspec.Struct, array_like=True):
 class ShardStation(Station):
     """One shard."""
 
+    reads = INPUT_TOPICS
     shard: Shard
     desk: AlertDesk
 
@@ -49,7 +51,7 @@ class ShardStation(Station):
     async def open(self, written: Set[Source]) -> None:
         """Take the shard up from its journal, and publish again what the last epoch changed. ``written``
         are the records whose dead letters were read back."""
-        held, outbox = self._held, self._header.outbox if self._header else []
+        held = self._held
         self._dead_letters = DeadLetters(self.number, self.settings, self.publisher, held.dead_letters_end)
         self.shard = Shard(self.journal.shelf, held.shard, self.settings, now_ms(), written)
         self.desk = AlertDesk(self.journal.shelf, self.rules)
@@ -58,7 +60,7 @@ class ShardStation(Station):
         self._told_at_ms = 0
         self._in_band: set[str] = set()
         await self._publish(self.shard.key_changes(self.journal.last_changes))
-        await self.tell_alerts(outbox, held)
+        await self.tell_the_rest(self._header, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
         if retired:
             await self._flush(retired)

@@ -159,6 +159,17 @@ class Crew:
         self.workers.append(worker)
         return worker
 
+    @property
+    def alive(self) -> list[Worker]:
+        """The workers that still run, oldest first."""
+        return [worker for worker in self.workers if worker.alive]
+
+    def wait_until_one_serves(self, seconds: float = 60.0) -> None:
+        """Wait until any worker that runs has served partitions at least once."""
+        wait_until(
+            lambda: any(worker.said("serving shards") for worker in self.alive), seconds, "a worker serves"
+        )
+
     def __enter__(self) -> Crew:
         return self
 
@@ -217,8 +228,13 @@ class LastSnapshots(TopicReader):
         return self.by_key
 
     def total(self, key: str, count: str) -> Any:
-        """A count of a key's total, or None if the key has no snapshot."""
-        snapshot = self.update().get(key)
+        """A count of a key's total, or None if the key has no snapshot; reads what is new."""
+        self.update()
+        return self.held(key, count)
+
+    def held(self, key: str, count: str) -> Any:
+        """A count of a key's total as it was last read, or None if the key has no snapshot."""
+        snapshot = self.by_key.get(key)
         return None if snapshot is None else snapshot["windows"]["total"]["counts"][count]
 
     def wait_until_exact(self, expected: Result, seconds: float) -> None:

@@ -1,0 +1,74 @@
+"""Tells changes of alerts on their topics and in the view, each once, also after a crash.
+
+Stands between a station and the sinks. An epoch notes in its outbox what it is about to tell, and how far the
+alert topics were known to be told; whoever takes the partition over reads what stands behind that place, and
+tells only what is not there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from aiokafka import TopicPartition
+
+from stream_app.alerts.lifecycle import FIRING, AlertChange
+from stream_app.alerts.message import alert_id, alert_json, alert_record
+from stream_app.ingest.topics import alert_topic
+from stream_app.settings import Settings
+from stream_app.sinks.publisher import OutRecord, Publisher
+from stream_app.sinks.redis_view import FiringAlert, View
+from stream_app.sinks.tail import read_tail
+
+_ID_HEADER = "ce_id"
+
+
+class AlertTeller:
+    """Tells the alerts of one station. ``told`` is how far each alert partition is known to be written
+    (``topic/partition`` to the offset behind it)."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, view: View, told: dict[str, int]) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._view = view
+        self.told = told
+
+    async def tell(self, changes: Sequence[AlertChange]) -> None:
+        """Tell changes; returns when the broker has confirmed them."""
+        source = f"/{self._settings.group_id}"
+        records = [alert_record(change, source) for change in changes]
+        ends = await self._publisher.write(
+            [OutRecord(self._topic(r.kind), r.key, r.value, None, r.headers) for r in records]
+        )
+        self.told |= {f"{place.topic}/{place.partition}": end for place, end in ends.items()}
+        for change in changes:
+            firing = firing_alert(change)
+            self._view.tell(firing.data or b"")
+            self._view.show(firing if change.state == FIRING else firing._replace(data=None))
+
+    async def tell_the_rest(self, changes: Sequence[AlertChange]) -> None:
+        """Tell those of an outbox that its last owner did not come to tell."""
+        if not changes:
+            return
+        told = await self._ids_told({self._topic(change.kind) for change in changes})
+        await self.tell([change for change in changes if alert_id(change) not in told])
+
+    async def _ids_told(self, topics: set[str]) -> set[str]:
+        """The ids that stand on these topics, behind the place up to which they were known to be written."""
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in await self._publisher.partitions_of(topic)
+        ]
+        known = {place: self.told.get(f"{place.topic}/{place.partition}", 0) for place in places}
+        tail = await read_tail(self._settings, known)
+        headers = (dict(record.headers) for records in tail.values() for record in records)
+        return {header.get(_ID_HEADER, b"").decode("utf-8", "replace") for header in headers}
+
+    def _topic(self, kind: str) -> str:
+        return self._settings.topic(alert_topic(kind))
+
+
+def firing_alert(change: AlertChange) -> FiringAlert:
+    """An alert as the view shows it."""
+    return FiringAlert(change.fingerprint, msgspec.json.encode(alert_json(change)))

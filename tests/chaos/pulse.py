@@ -1,0 +1,71 @@
+"""Watches the pulses from outside: for how long a partition was not served. Stands beside the traffic.
+
+A pulse counts as seen when a snapshot of its campaign counts it, which takes its shard *and* the merger that
+adds it up. So what is measured is what a dashboard would see.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.chaos.traffic import Pulse
+from tests.support.programs import Installation, LastSnapshots
+
+POLL_MILLISECONDS: Final = 100
+
+
+class PulseWatch(threading.Thread):
+    """Notes when so many pulses of a partition were first seen counted (monotonic seconds)."""
+
+    def __init__(self, place: Installation, pulses: Mapping[int, Pulse]) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._place = place
+        self._pulses = pulses
+        self._end = threading.Event()
+        self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in pulses}
+        self._problem: BaseException | None = None
+
+    def run(self) -> None:
+        """Read the snapshots until told to end."""
+        try:
+            snapshots = LastSnapshots(self._place.address, self._place.settings.prefix)
+            while not self._end.is_set():
+                snapshots.update()
+                for number, seen in self._seen.items():
+                    count = snapshots.held(f"campaign:pulse-{number}", "deliveries") or 0
+                    if count > (seen[-1][0] if seen else 0):
+                        seen.append((count, time.monotonic()))
+                snapshots.records.clear()
+            snapshots.close()
+        except BaseException as problem:  # noqa: BLE001 - raised again where a test asks
+            self._problem = problem
+
+    def served_after(self, moment: float, seconds: float) -> float:
+        """Wait until every partition counts a pulse sent after this moment; returns how long the slowest took,
+        from that moment on."""
+        return max(self._served_after(number, moment, seconds) for number in self._pulses)
+
+    def _served_after(self, number: int, moment: float, seconds: float) -> float:
+        deadline = moment + seconds
+        while time.monotonic() < deadline:
+            if self._problem is not None:
+                raise self._problem
+            wanted = bisect_right(self._pulses[number].sent_at, moment) + 1
+            for count, at in self._seen[number]:
+                if count >= wanted:
+                    return at - moment
+            time.sleep(0.05)
+        raise AssertionError(f"partition {number} was not served within {seconds} s")
+
+    def __enter__(self) -> PulseWatch:
+        self.start()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._end.set()
+        if self.is_alive():
+            self.join(10)

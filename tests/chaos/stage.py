@@ -1,0 +1,200 @@
+"""A stage for chaos: an installation under load with a crew of workers, and what must be true at the end.
+
+A test starts workers, lets the traffic run, does its harm, and calls ``settle``: the traffic ends, time moves on
+past everything that waits, and every promise is held against what came out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from stream_app.clock import DAY_MS, HOUR_MS
+from tests.chaos.pulse import PulseWatch
+from tests.chaos.traffic import PARTITIONS, Traffic
+from tests.oracle import compute
+from tests.support.brokers import Broker
+from tests.support.programs import (
+    Crew,
+    Installation,
+    Json,
+    LastSnapshots,
+    TopicReader,
+    Worker,
+    headers_of,
+    installation,
+    wait_until,
+)
+from tests.support.traffic import Sender, delivered, one_in_each
+
+LATENESS_MS: Final = DAY_MS
+SETTLE_SECONDS: Final = 60.0
+QUIET_SECONDS: Final = 2.5
+ALERT_KINDS: Final = ("ctr", "optout", "abandonment", "churn")
+OPTIONS: Final = {
+    "allowed_lateness": "24h",
+    "retention": "400d",
+    "idle_timeout": "2s",
+    "session_timeout": "4s",
+}
+
+
+class Stage:
+    """An installation under load. ``chance`` is seeded, and the only source of chance."""
+
+    def __init__(
+        self, broker: Broker, redis_url: str, directory: Path, seed: int, a_second: int = 400, **options: str
+    ) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.place: Installation = installation(
+            broker.address, redis_url, directory, **{**OPTIONS, **options}
+        )
+        self.crew = Crew(self.place, directory)
+        self.sender = Sender(self.place.settings)
+        self.traffic = Traffic(self.sender, seed, a_second)
+        self.pulse = PulseWatch(self.place, self.traffic.pulses)
+
+    def start(self, workers: int) -> list[Worker]:
+        """Start so many workers, and the traffic when they serve."""
+        self.crew.start()
+        for _ in range(workers - 1):
+            self.crew.start()
+        self.traffic.start()
+        self.pulse.start()
+        return self.crew.workers
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.crew.__exit__()
+        self.pulse.__exit__()
+        self.traffic.__exit__()
+        self.sender.close()
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """End the traffic, let time pass everything that waits, and hold every promise against the outcome."""
+        self.traffic.finish()
+        end_ms = self.traffic.newest_ms + LATENESS_MS + 3 * HOUR_MS
+        self.sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
+        self.sender.flush()
+        expected = compute(self.sender.records, now_ms=end_ms - LATENESS_MS)
+        snapshots = LastSnapshots(self.place.address, self.place.settings.prefix)
+        try:
+            snapshots.wait_until_exact(expected, seconds)
+            _wait_for_silence(snapshots)
+            snapshots.wait_until_exact(expected, 0.1)
+        finally:
+            self._print_summary(snapshots)
+            snapshots.close()
+        self._assert_dead_letters()
+        self._assert_alerts()
+        self.assert_redis(snapshots.by_key)
+
+    def _print_summary(self, snapshots: LastSnapshots) -> None:
+        said = Counter(headers_of(record)["reason"] for record in self.read("deadletters"))
+        watermark = snapshots.by_key.get("all:all", {}).get("watermark")
+        print(f"{len(self.sender.records)} events sent; dead letters: {dict(said)}; watermark {watermark}")
+
+    def _assert_dead_letters(self) -> None:
+        """Every bad record is a dead letter, exactly once, and nothing else is."""
+        places = (future.get(5) for future in self.traffic.bad)
+        bad = Counter((place.topic, place.partition, place.offset) for place in places)
+        letters = map(headers_of, self.read("deadletters", len(bad)))
+        found = Counter((h["topic"], int(h["partition"]), int(h["offset"])) for h in letters)
+        assert found == bad, f"surplus: {found - bad}, missing: {bad - found}"
+
+    def _assert_alerts(self) -> None:
+        """No change of an alert is told twice, none is left out, and every alarm fired and resolved once."""
+        records = [record for kind in ALERT_KINDS for record in self.read(f"alerts.{kind}")]
+        ids = Counter(headers_of(record)["ce_id"] for record in records)
+        assert {name: times for name, times in ids.items() if times > 1} == {}
+        changes = [json.loads(record.value) for record in records]
+        assert _broken_lives(changes) == []
+        spikes = [change for change in changes if change["rule"] == "optout-spike"]
+        for campaign, fired_ms in self.traffic.alarms.items():
+            told = [change for change in spikes if change["key"] == campaign]
+            fired = [change for change in told if change["state"] == "firing"]
+            assert {_milliseconds(change["started_at"]) for change in fired} == {fired_ms}, (campaign, told)
+            assert [change["state"] for change in told].count("resolved") == 1, (campaign, told)
+
+    def assert_redis(self, snapshots: Mapping[str, Json], seconds: float = 15.0) -> None:
+        """Redis shows the last snapshot of every key."""
+        client = redis.Redis.from_url(self.place.settings.redis.get_secret_value(), decode_responses=True)
+        try:
+            wait_until(lambda: not self._wrong_in_redis(client, snapshots), seconds, "Redis is right")
+        except AssertionError:
+            raise AssertionError(f"wrong in Redis: {self._wrong_in_redis(client, snapshots)[:10]}") from None
+        finally:
+            client.close()
+
+    def _wrong_in_redis(self, client: Any, snapshots: Mapping[str, Json]) -> list[str]:
+        stem = f"{self.place.settings.redis_prefix}metrics:"
+        wrong = []
+        for name, snapshot in snapshots.items():
+            held = client.hgetall(stem + name)
+            wanted = {
+                f"{window}.{count}": value
+                for window, view in snapshot["windows"].items()
+                for count, value in view["counts"].items()
+                if not isinstance(value, dict)
+            }
+            wrong += [
+                f"{name} {field}: {held.get(field)} instead of {value}"
+                for field, value in wanted.items()
+                if held.get(field) != str(value)
+            ]
+        return wrong
+
+    def read(self, topic: str, at_least: int = 0) -> list[Any]:
+        """All records of a topic, at least so many."""
+        reader = TopicReader(self.place.address, self.place.topic(topic), PARTITIONS)
+        try:
+            wait_until(
+                lambda: not reader.read(300) and len(reader.records) >= at_least, 20, f"{topic} is read"
+            )
+            return reader.records
+        finally:
+            reader.close()
+
+
+def _broken_lives(changes: Sequence[Json]) -> list[str]:
+    """What is wrong in the order of an alert's changes: it fires, may change its severity, resolves, and only
+    then may fire again, later."""
+    by_fingerprint: dict[str, list[Json]] = defaultdict(list)
+    for change in changes:
+        if change["state"] != "pending":
+            by_fingerprint[change["fingerprint"]].append(change)
+    wrong = []
+    for fingerprint, life in by_fingerprint.items():
+        firing: str | None = None
+        for change in life:
+            goes_on = firing in (None, change["started_at"])
+            if not goes_on or (change["state"] == "resolved" and firing is None):
+                wrong.append(f"{fingerprint}: {change['state']} {change['started_at']} after {firing}")
+            firing = None if change["state"] == "resolved" else change["started_at"]
+    return wrong
+
+
+def _milliseconds(text: str) -> int:
+    from tests.support.comparison import to_ms
+
+    return to_ms(text)
+
+
+def _wait_for_silence(snapshots: LastSnapshots) -> None:
+    """Wait until nothing new has come for longer than two snapshot intervals."""
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_SECONDS:
+        before = len(snapshots.records)
+        snapshots.update()
+        if len(snapshots.records) != before:
+            quiet_since = time.monotonic()
