@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -39,20 +38,26 @@ class Rejected(Exception):
         self.detail = detail
 
 
-class _Envelope(msgspec.Struct):
-    """A structured CloudEvent; ``data`` is read later."""
+_NULL = msgspec.Raw(b"null")
+_Object = dict[str, msgspec.Raw]
+"""A JSON object whose values are read later: those of unknown fields never, so that they cannot be wrong."""
 
-    id: Any
-    type: Any
+
+class _Envelope(msgspec.Struct):
+    """A structured CloudEvent."""
+
+    id: msgspec.Raw
+    type: msgspec.Raw
     specversion: str
-    time: Any = None
-    subject: Any = None
-    data: Any = None
+    time: msgspec.Raw = _NULL
+    subject: msgspec.Raw = _NULL
+    data: _Object | None = None
 
 
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_OBJECT = msgspec.json.Decoder(_Object)
+_ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 _FIELDS_OF_CLOUD_EVENTS = {
     "id": "event_id",
     "type": "event_type",
@@ -68,14 +73,7 @@ def decode(topic: str, key: bytes | None, value: bytes | None, headers: Headers 
         Rejected: the record is no valid event of this topic, or its key is not its customer.
     """
     try:
-        if headers and any(name == "ce_specversion" for name, _ in headers):
-            event = _decode_binary_cloud_event(value or b"{}", headers)
-        elif not value:
-            raise Rejected(Reason.INVALID_JSON, "the record is empty; expected one JSON object")
-        elif b'"specversion"' in value:
-            event = _decode_perhaps_structured(value)
-        else:
-            event = _EVENT.decode(value)
+        event = _read(value, headers)
     except msgspec.ValidationError as problem:
         raise _refusal(topic, str(problem)) from None
     except msgspec.DecodeError as problem:
@@ -92,32 +90,47 @@ def decode(topic: str, key: bytes | None, value: bytes | None, headers: Headers 
     return event
 
 
-def _decode_binary_cloud_event(value: bytes, headers: Headers) -> Event:
-    attributes = {
+def _read(value: bytes | None, headers: Headers) -> Event:
+    is_binary = bool(headers) and any(name == "ce_specversion" for name, _ in headers)
+    if not value and not is_binary:
+        raise Rejected(Reason.INVALID_JSON, "the record is empty; expected one JSON object")
+    value = value or b"{}"
+    if not value.isascii():
+        value.decode("utf-8")  # the decoder passes over the text of unknown fields
+    try:
+        if is_binary:
+            return _read_binary_cloud_event(value, headers)
+        return _read_perhaps_structured(value) if b'"specversion"' in value else _EVENT.decode(value)
+    except msgspec.ValidationError:
+        _ANY_JSON.decode(value)  # what is no JSON is called that, whatever is wrong before it breaks
+        raise
+
+
+def _read_binary_cloud_event(value: bytes, headers: Headers) -> Event:
+    texts = {
         name[3:]: (content or b"").decode("utf-8") for name, content in headers if name.startswith("ce_")
     }
-    return _from_cloud_event(attributes, _OBJECT.decode(value))
+    attributes = {name: msgspec.Raw(msgspec.json.encode(text)) for name, text in texts.items()}
+    return _from_cloud_event(texts["specversion"], attributes, _OBJECT.decode(value))
 
 
-def _decode_perhaps_structured(value: bytes) -> Event:
+def _read_perhaps_structured(value: bytes) -> Event:
     fields = _OBJECT.decode(value)
     if "event_type" in fields or "type" not in fields:  # a plain event that happens to bear the word
         return _EVENT.decode(value)
     envelope = _ENVELOPE.decode(value)
-    data = envelope.data if envelope.data is not None else {}
-    if not isinstance(data, dict):
-        raise msgspec.ValidationError("Expected `object` - at `$.data`")
-    return _from_cloud_event(msgspec.structs.asdict(envelope), data)
+    return _from_cloud_event(envelope.specversion, msgspec.structs.asdict(envelope), envelope.data or {})
 
 
-def _from_cloud_event(attributes: dict[str, Any], data: dict[str, Any]) -> Event:
-    if not str(attributes.get("specversion", "")).startswith("1."):
-        raise msgspec.ValidationError(f"CloudEvents {attributes.get('specversion')!r} is not 1.0")
+def _from_cloud_event(version: str, attributes: _Object, data: _Object) -> Event:
+    if not version.startswith("1."):
+        raise msgspec.ValidationError(f"CloudEvents {version!r} is not 1.0")
     fields = dict(data)
     for attribute, field in _FIELDS_OF_CLOUD_EVENTS.items():
-        if attributes.get(attribute) is not None:
-            fields[field] = attributes[attribute]
-    return msgspec.convert(fields, type=AnyEvent)  # type: ignore[no-any-return]
+        given = attributes.get(attribute, _NULL)
+        if bytes(given) != b"null":
+            fields[field] = given
+    return _EVENT.decode(msgspec.json.encode(fields))
 
 
 def _refusal(topic: str, message: str) -> Rejected:
