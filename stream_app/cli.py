@@ -36,10 +36,13 @@ STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
 STREAM_APP_RULES              the alert rules file; the shipped rules if not set
 STREAM_APP_DATA_DIR           var          a worker's local files
+STREAM_APP_STORE              memory       or rocksdb: state at rest on disk
 STREAM_APP_FLUSH_INTERVAL     200ms        how often changes are journaled
 STREAM_APP_SNAPSHOT_INTERVAL  1s           shortest time between two snapshots
 STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
 STREAM_APP_SESSION_TIMEOUT    10s          until another worker takes over
+STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
+STREAM_APP_HTTP               127.0.0.1:0  where a worker serves /live and /ready; 0 is any free port
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,
 STREAM_APP_KAFKA_SASL_PLAIN_USERNAME, STREAM_APP_KAFKA_SASL_PLAIN_PASSWORD,
 STREAM_APP_KAFKA_SSL_CAFILE, STREAM_APP_KAFKA_SSL_CERTFILE,

@@ -123,6 +123,7 @@ class Engine:
             shards, mergers = self._let_go()
             await asyncio.gather(*(station.close() for station in shards))
             await asyncio.gather(*(station.close() for station in mergers))
+            self._allow_commits(shards, mergers)
 
     def give_up(self) -> None:
         """Let go of all partitions without a flush, because something has failed."""
@@ -195,12 +196,16 @@ class Engine:
         shards, mergers = list(self.shards.values()), list(self.mergers.values())
         await asyncio.gather(*(station.flush() for station in shards))
         await asyncio.gather(*(station.flush() for station in mergers))
-        for shard in self.shards.values():
+        self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
+        self._flushed.set()
+
+    def _allow_commits(self, shards: Sequence[ShardStation], mergers: Sequence[MergeStation]) -> None:
+        """What is in the journals may be committed."""
+        for shard in shards:
             for topic in INPUT_TOPICS:
                 self.committable[self._place(topic, shard.number)] = shard.applied(topic)
-        for merger in self.mergers.values():
+        for merger in mergers:
             self.committable[self._place(PARTIALS, merger.number)] = merger.applied
-        self._flushed.set()
 
     def _place(self, topic: str, number: int) -> TopicPartition:
         place: TopicPartition = TopicPartition(self.settings.topic(topic), number)

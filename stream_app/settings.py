@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     )
     rules: Path | None = Field(None, description="the alert rules file; the shipped rules if unset")
     data_dir: Path = Field(Path("var"), description="a worker's local files")
+    store: Literal["memory", "rocksdb"] = Field(
+        "memory",
+        description="where state that is not in use rests: rocksdb (pip install 'stream-app[rocksdb]') keeps it "
+        "on disk, in data_dir, for more customers, carts, chats and tickets than fit into memory",
+    )
     flush_interval: Duration = Field(200, ge=10, description="how often changes are journaled and published")
     snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
@@ -80,6 +85,14 @@ class Settings(BaseSettings):
         ge=1000,
         le=MINUTE_MS,
         description="after this silence a worker's partitions move to another",
+    )
+    stuck_after: Duration = Field(
+        45 * SECOND_MS,
+        ge=10 * SECOND_MS,
+        description="a worker that makes no progress for so long ends itself",
+    )
+    http: str = Field(
+        "127.0.0.1:0", description="where a worker serves /live and /ready, host:port; 0 is any free port"
     )
     max_event_bytes: int = Field(262_144, ge=1024, description="a larger record goes to the dead letters")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -102,6 +115,14 @@ class Settings(BaseSettings):
             if not (colon and host and port.isdigit() and 0 < int(port) < 65_536):
                 raise ValueError("write host:port, several with a comma between, such as 127.0.0.1:9092")
         return ",".join(server.strip() for server in text.split(","))
+
+    @field_validator("http")
+    @classmethod
+    def _http_address(cls, text: str) -> str:
+        host, colon, port = text.strip().rpartition(":")
+        if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
+            raise ValueError("write host:port, such as 127.0.0.1:8080, or port 0 for any free one")
+        return text.strip()
 
     @field_validator("redis")
     @classmethod
@@ -132,6 +153,12 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """The full name of a topic: the prefix and its name."""
         return self.prefix + name
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """The host and the port of ``http``; an IPv6 address stands in brackets there."""
+        host, _, port = self.http.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
     @property
     def redis_prefix(self) -> str:

@@ -95,6 +95,14 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 raise
             self.log.warning("a partition went elsewhere during a seek: %s", problem)
 
+    def fetched_to(self, tp: TP) -> int:
+        """Up to before which offset a partition has been fetched: past what is no record as well, such as
+        the marker of a transaction. 0 where nothing was fetched, or the partition is not ours."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None or tp not in assignment.tps else assignment.state_value(tp)
+        return state.position if state is not None and state.has_valid_position else 0
+
     async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
         """The end of each partition, asked for by a fetch from an offset that is known to exist."""
         ends: Mapping[TP, int] = await self.call_thread(high_watermarks, self._ensure_consumer(), offsets)
@@ -110,6 +118,7 @@ class BatchConsumer(driver.Consumer):
         """Start with nothing to commit; called by Faust's service."""
         self.committable: dict[TP, int] = {}
         self.position_of: Callable[[TP], int | None] = lambda tp: None
+        self._handed_over: dict[TP, int] = {}
 
     async def perform_seek(self) -> None:
         """Go to where the journals say that each input was left.
@@ -123,6 +132,7 @@ class BatchConsumer(driver.Consumer):
     async def _seek_to_journals(self) -> None:
         places = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         offsets = {tp: offset for tp in places if (offset := self.position_of(tp)) is not None}
+        self._handed_over.clear()
         await self._thread.seek_assigned(offsets)
 
     async def _seek_back(self) -> None:
@@ -142,7 +152,18 @@ class BatchConsumer(driver.Consumer):
 
     async def read_again(self, place: TP, offset: int) -> None:
         """Read a partition from this offset, if it is still ours."""
+        self._handed_over.pop(place, None)
         await self._thread.seek_assigned({place: offset})
+
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the thread that talks to Kafka."""
+        return self._thread.thread_loop
+
+    def has_unread(self, place: TP, position: int, end: int) -> bool:
+        """Whether a partition that is to be read on at ``position`` and ends at ``end`` has records there. A log
+        may end in offsets that are none: markers of transactions, and what was removed."""
+        return self._handed_over.get(place, 0) > position or self._thread.fetched_to(place) < end
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Fetch, and yield one message per partition; changelog records one by one."""
@@ -153,6 +174,7 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active:
             await self._seek_back()
             return
+        self._handed_over |= {tp: batch[-1].offset + 1 for tp, batch in records.items() if batch}
         for tp, batch in records.items():
             if self._is_over(generation):
                 break

@@ -1,0 +1,86 @@
+"""The pulse: ends a process whose event loop is blocked, which nothing inside the loop could do. Stands at the edge.
+
+A blocked loop keeps its partitions: the consumer has a thread of its own, which goes on telling the group that all is
+well. So a thread asks each loop for a sign of life, and if none comes for too long it says what the loop was doing and
+ends the process, whose supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+logger = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 1.0
+_FRAMES = 20
+
+Loops = Callable[[], Mapping[str, asyncio.AbstractEventLoop]]
+
+
+class _Loop:
+    """One loop, as seen from outside."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+        self.thread: int | None = None
+        self._answered = True
+
+    def ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a beat that has not come, or ask for the next."""
+        self.missed = 0 if self._answered else self.missed + 1
+        if self._answered:
+            self._answered = False
+            with suppress(RuntimeError):  # it was closed: the process ends
+                loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self.thread = threading.get_ident()
+        self._answered = True
+
+
+class Pulse(threading.Thread):
+    """Watches the event loops from ``start`` to the end of the process."""
+
+    def __init__(self, loops: Loops, stuck_after_seconds: float) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._loops = loops
+        # Beats are counted, not seconds: while the process is suspended there are none.
+        self._most_missed = int(stuck_after_seconds / _BEAT_SECONDS)
+
+    def run(self) -> None:
+        """Ask every second."""
+        known: dict[str, _Loop] = {}
+        never = threading.Event()
+        while not never.wait(_BEAT_SECONDS):
+            for name, loop in self._loops().items():
+                seen = known.setdefault(name, _Loop())
+                seen.ask(loop)
+                if seen.missed >= self._most_missed:
+                    _end(name, seen)
+
+
+def _end(name: str, seen: _Loop) -> None:
+    logger.critical(
+        "the %s has been blocked for %.0f s: this worker is stuck and ends; start it again. It was at %s",
+        name,
+        seen.missed * _BEAT_SECONDS,
+        _stack_of(seen.thread),
+    )
+    logging.shutdown()
+    os._exit(1)
+
+
+def _stack_of(thread: int | None) -> str:
+    """Where a thread is, innermost first, on one line."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    if frame is None:
+        return "an unknown place"
+    stack = traceback.extract_stack(frame)[-_FRAMES:]
+    return " < ".join(f"{step.filename}:{step.lineno} {step.name}" for step in reversed(stack))

@@ -1,0 +1,144 @@
+"""The watchdog: looks at a worker from beside the flow, tells how it is, and ends it when it is stuck.
+
+Every few seconds it asks the broker where the partitions end, and hands what it sees to ``stuck.py``, which decides.
+Only the broker's answers move its clock: a worker whose broker is away is not stuck but waits, and says so at
+``/ready``. See docs/how-to/run.md for what it means to whoever runs a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream_app.clock import monotonic_seconds, now_ms
+from stream_app.failure import Failure
+from stream_app.health import Health, Stage
+from stream_app.ingest.batches import BatchConsumer
+from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.settings import Settings
+from stream_app.sinks.http_server import Route, json_reply
+from stream_app.stations.base import Station
+from stream_app.stuck import Patience, Sight
+from stream_app.topology import SignalsApp
+
+_LOOK_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
+
+
+class Watchdog:
+    """Beside one app, from before it starts until after it has stopped."""
+
+    def __init__(self, app: SignalsApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._patience = Patience(settings.stuck_after / 1000)
+        self._stage = Stage.STARTING
+        self._silent_since_ms: int | None = None
+        app.on_partitions_revoked.connect(cast(Any, self._partitions_revoked))
+        app.on_partitions_assigned.connect(cast(Any, self._partitions_assigned))
+
+    @property
+    def routes(self) -> dict[str, Route]:
+        """What is served over HTTP."""
+        return {
+            "/live": lambda: json_reply(*self.health().liveness()),
+            "/ready": lambda: json_reply(*self.health().readiness()),
+        }
+
+    def health(self) -> Health:
+        """How the worker is now."""
+        engine = self._app.engine
+        return Health(self.stage, self._silent_since_ms, sorted(engine.shards), sorted(engine.mergers))
+
+    @property
+    def stage(self) -> Stage:
+        """How far the worker is."""
+        if self._stage is Stage.RECOVERING and not self._app.rebalancing:
+            return Stage.SERVING
+        return self._stage
+
+    def ends(self, failed: bool) -> None:
+        """From now on the worker is ending."""
+        self._stage = Stage.FAILED if failed else Stage.STOPPING
+
+    def loops(self) -> dict[str, asyncio.AbstractEventLoop]:
+        """The event loops that must not be blocked."""
+        found = {"event loop": self._loop}
+        return found if self._stage is Stage.STARTING else found | {"consumer": self._consumer.thread_loop}
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled.
+
+        Raises:
+            Failure: the worker is stuck.
+        """
+        while True:
+            if self._stage is not Stage.STARTING:
+                await self._look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    @property
+    def _consumer(self) -> BatchConsumer:
+        return cast(BatchConsumer, self._app.consumer)
+
+    async def _partitions_revoked(self, *args: Any, **kwargs: Any) -> None:
+        self._stage = Stage.JOINING
+
+    async def _partitions_assigned(self, *args: Any, **kwargs: Any) -> None:
+        self._stage = Stage.RECOVERING
+
+    async def _look(self) -> None:
+        asked_ms = now_ms()
+        asking = asyncio.create_task(self._consumer.ends_from(self._offsets()))
+        await asyncio.wait([asking], timeout=_ANSWER_SECONDS)
+        if not asking.done():
+            self._silent_since_ms = self._silent_since_ms or asked_ms
+        try:
+            ends = await asking
+        except (KafkaError, OSError):
+            self._silent_since_ms = self._silent_since_ms or asked_ms
+            return
+        self._silent_since_ms = None
+        stuck = self._patience.look(self._sights(ends), monotonic_seconds())
+        if stuck is not None:
+            raise Failure(f"{stuck}. This worker is stuck and ends; start it again")
+
+    def _offsets(self) -> dict[TopicPartition, int]:
+        """The places that are read, and from where; another one if there are none, as an answer is wanted."""
+        engine = self._app.engine
+        numbers = {topic: engine.shards.keys() for topic in INPUT_TOPICS} | {PARTIALS: engine.mergers.keys()}
+        places = [TopicPartition(self._settings.topic(topic), n) for topic in numbers for n in numbers[topic]]
+        found = {place: offset for place in places if (offset := engine.position_of(place)) is not None}
+        return found or {TopicPartition(self._settings.topic(PARTIALS), 0): 0}
+
+    def _sights(self, ends: Mapping[TopicPartition, int]) -> Iterator[Sight]:
+        """Everything that has to move on. How long the group takes to share out partitions is up to others."""
+        engine = self._app.engine
+        if self.stage is Stage.RECOVERING:
+            yield Sight("recovery of the partitions", self._recovered(), "they wait for it")
+        elif self.stage is Stage.SERVING:
+            for place, end in ends.items():
+                offset = engine.position_of(place)
+                if offset is not None:
+                    unread = offset < end and self._consumer.has_unread(place, offset, end)
+                    task = f"it is read up to offset {offset} and ends at {end}" if unread else ""
+                    yield Sight(f"{place.topic}, partition {place.partition}", offset, task)
+            for shard in engine.shards.values():
+                yield _journal_of("shard", shard, shard.shard.unflushed)
+            for merger in engine.mergers.values():
+                yield _journal_of("merger", merger, merger.merger.unflushed)
+
+    def _recovered(self) -> tuple[int, ...]:
+        replayed = sum(cast(Any, self._app.tables).recovery.active_offsets.values())
+        engine = self._app.engine
+        return self._app.consumer_generation_id, replayed, len(engine.shards), len(engine.mergers)
+
+
+def _journal_of(kind: str, station: Station, unflushed: int) -> Sight:
+    task = "Kafka answers and changes wait to be written" if unflushed else ""
+    return Sight(f"journal of {kind} {station.number}", station.journal.epoch, task)
