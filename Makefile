@@ -53,8 +53,8 @@ bench: $(STAMP) ## measure throughput
 lock: $(STAMP) ## write the lock files anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(BIN)/python -m venv $(VENV)/uv
 	$(VENV)/uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	$(call compile,requirements.lock,--group build)
-	$(call compile,requirements-dev.lock,--group dev --constraint requirements.lock)
+	$(call compile,requirements.lock,--all-extras --group build)
+	$(call compile,requirements-dev.lock,--all-extras --group dev --constraint requirements.lock)
 
 compile = $(VENV)/uv/bin/uv pip compile pyproject.toml --output-file $(1) --quiet --universal --python-version 3.11 \
 $(2) --generate-hashes --no-emit-index-url --no-emit-find-links \

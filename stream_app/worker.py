@@ -67,6 +67,7 @@ async def _serve(settings: Settings, rules: Rules, store: SliceStore) -> NoRetur
             sys.stderr.write(f"stream-app worker: {reason}\n")
             app.engine.give_up()
         await _stop(app)
+    store.close()
     logging.shutdown()
     sys.stderr.flush()
     os._exit(0 if failure is None else 1)

@@ -14,6 +14,7 @@ from stream_app.settings import ENV_PREFIX, Settings, SettingsError
 from stream_app.sinks.connections import redis_options
 from stream_app.sinks.reach import kafka_problem, redis_problem
 from stream_app.sinks.topic_admin import check_topics
+from stream_app.state.slices import check_store
 
 CLOCK_MAY_DIFFER_MS = 60_000
 _NOT_BEFORE_MS = 20_000 * DAY_MS  # a day in 2024: a clock before it was never set
@@ -43,7 +44,8 @@ def run(settings: Settings, as_json: bool) -> int:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    yield Finding("settings", True, f"prefix {settings.prefix!r}, {settings.partitions} partitions")
+    words = f"prefix {settings.prefix!r}, {settings.partitions} partitions"
+    yield _finding("settings", words, lambda: check_store(settings))
     kafka = _finding("kafka", f"{settings.kafka} answers", lambda: kafka_problem(settings))
     yield kafka
     if kafka.ok:

@@ -19,7 +19,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from stream_app.state.shelf import SLICES, Shelf
+from stream_app.state.shelf import Shelf
+from stream_app.state.slices import SLICES
 
 MAX_CHUNK_BYTES = 700_000
 MOST_HEADER_BYTES = 200_000
@@ -166,33 +167,37 @@ class Journal:
             index = self._next_slice
             self._next_slice = (index + 1) % SLICES
             self._slice_epochs[index] = self.epoch
-            self._sweep(index, expired)
-            entries = list(self.shelf.slices[index].items())
+            entries = self._sweep(index, expired)
             written.append(SliceChunk(index, True, entries))
             budget -= sum(_size(entry) for entry in entries)
         return written
 
-    def _sweep(self, index: int, expired: Expired) -> None:
-        entries = self.shelf.slices[index]
-        gone = [k for k, value in entries.items() if self.shelf.is_clean(k) and expired(k, value)]
+    def _sweep(self, index: int, expired: Expired) -> list[tuple[str, bytes]]:
+        """The entries of a slice, without those that may be forgotten, which leave the shelf."""
+        shelf = self.shelf
+        entries = shelf.slices.entries(index)
+        gone = {key for key, value in entries if shelf.is_clean(key) and expired(key, value)}
+        if not gone:
+            return entries
+        shelf.slices.write((key, None) for key in gone)
         for key in gone:
-            del entries[key]
-            self.shelf.hot.pop(key, None)
+            shelf.hot.pop(key, None)
+        return [entry for entry in entries if entry[0] not in gone]
 
     def _apply(self, chunks: list[Chunk]) -> None:
         changes = [entry for chunk in chunks for entry in chunk.changes]
-        for key, value in changes:
-            self.shelf.apply(key, value)
+        slices = self.shelf.slices
+        slices.write(changes)
         if changes:  # an owner's claim has none; what came before it may be unpublished still
             self.last_changes = changes
         for chunk in chunks:
             for part in chunk.slices:
                 if part.first:
-                    self.shelf.replace_slice(part.index, part.entries)
+                    slices.replace(part.index, part.entries)
                     self._slice_epochs[part.index] = chunk.epoch
                     self._next_slice = (part.index + 1) % SLICES
                 else:
-                    self.shelf.slices[part.index].update(part.entries)
+                    slices.write(part.entries)
         self.epoch = chunks[-1].epoch
         pieces = [chunk.header for chunk in chunks if chunk.header is not None]
         self.header = b"".join(pieces) if pieces else None

@@ -332,7 +332,7 @@ class Shard:
         return timers
 
     def _restore_seen(self) -> None:
-        for key, value in self._shelf.items(IDS_KIND):
+        for key, value in self._shelf.slices.items(IDS_KIND):
             topic, span, _ = key[2:].split(_SEPARATOR)
             self._seen.remember(topic, int(span), msgspec.msgpack.decode(value, type=list[str]))
 

@@ -1,20 +1,19 @@
 """A shard's memory: objects by key, kept as bytes, decoded only while they are worked on.
 
 Stands under all state. Every object has a key of one kind letter, a colon and a name, such as
-``u:customer-7``. Bytes at rest are small and quick to journal; the objects in use are kept decoded
-("hot") until the next time they are written down. Keys are spread over slices, which the journal
-writes out in turn.
+``u:customer-7``. Bytes at rest are small and quick to journal, and lie in slices (``slices.py``); the objects in
+use are kept decoded ("hot") until the next time they are written down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
-from zlib import crc32
 
 import msgspec
 
-SLICES = 64
+from stream_app.state.slices import MemorySlices, Slices
+
 _HOT_LIMIT = 100_000
 
 Value = TypeVar("Value")
@@ -25,19 +24,13 @@ _encode = msgspec.msgpack.Encoder().encode
 class Shelf:
     """All objects of one shard, as bytes in slices, with the hot ones decoded beside them."""
 
-    def __init__(self) -> None:
-        self.slices: list[dict[str, bytes]] = [{} for _ in range(SLICES)]
+    def __init__(self, slices: Slices | None = None) -> None:
+        """An empty shelf; its bytes at rest lie in memory unless slices are given."""
+        self.slices: Slices = MemorySlices() if slices is None else slices
+        self.at_rest = self.slices.get
+        """The bytes of an object as they were last written down."""
         self.hot: dict[str, Any] = {}
         self._changed: set[str] = set()
-
-    @staticmethod
-    def slice_of(key: str) -> int:
-        """Which slice a key belongs to."""
-        return crc32(key.encode("utf-8")) % SLICES
-
-    def at_rest(self, key: str) -> bytes | None:
-        """The bytes of an object as they were last written down."""
-        return self.slices[self.slice_of(key)].get(key)
 
     def changed(self, key: str, value: Any) -> None:
         """Put an object, or say that a hot one was changed in place."""
@@ -49,26 +42,11 @@ class Shelf:
         self.hot.pop(key, None)
         self._changed.add(key)
 
-    def apply(self, key: str, value: bytes | None) -> None:
-        """Set or remove bytes at rest, as a journal says."""
-        entries = self.slices[self.slice_of(key)]
-        if value is None:
-            entries.pop(key, None)
-        else:
-            entries[key] = value
-
-    def replace_slice(self, index: int, entries: list[tuple[str, bytes]]) -> None:
-        """Set a whole slice, as a journal says."""
-        self.slices[index] = dict(entries)
-
     def write_down(self) -> list[tuple[str, bytes | None]]:
         """Encode what changed since the last call; returns the new bytes, None for what is gone."""
         hot = self.hot
-        changes: list[tuple[str, bytes | None]] = []
-        for key in self._changed:
-            value = _encode(hot[key]) if key in hot else None
-            self.apply(key, value)
-            changes.append((key, value))
+        changes = [(key, _encode(hot[key]) if key in hot else None) for key in self._changed]
+        self.slices.write(changes)
         self._changed.clear()
         if len(hot) > _HOT_LIMIT:
             hot.clear()
@@ -86,16 +64,6 @@ class Shelf:
         """Forget what was not written down, as after losing the shard."""
         self.hot.clear()
         self._changed.clear()
-
-    def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        """The keys and bytes at rest of one kind (its letter and colon)."""
-        for entries in self.slices:
-            for key, value in list(entries.items()):  # a copy: the caller may let others run in between
-                if key.startswith(kind):
-                    yield key, value
-
-    def __len__(self) -> int:
-        return sum(len(entries) for entries in self.slices)
 
 
 class Drawer(Generic[Value]):
@@ -132,5 +100,5 @@ class Drawer(Generic[Value]):
     def items(self) -> Iterator[tuple[str, Value]]:
         """Names and objects at rest, decoded; for recovery."""
         skip = len(self._kind)
-        for key, data in self._shelf.items(self._kind):
+        for key, data in self._shelf.slices.items(self._kind):
             yield key[skip:], self._decode(data)

@@ -17,6 +17,7 @@ from faust.types import TP, EventT
 
 from stream_app.state.journal import Journal, JournalRecord
 from stream_app.state.shelf import Shelf
+from stream_app.state.slices import SliceStore
 
 Opened = Callable[[dict[int, Journal]], Awaitable[None]]
 
@@ -47,13 +48,12 @@ class JournalStore(Store[bytes, bytes]):
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
         """Forget all partitions: those that stay are read anew as well."""
-        self.journals.clear()
+        self._let_go(list(self.journals))
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """All changelog records have been replayed: hand the partitions to the engine."""
         owned = {tp.partition for tp in active_tps}
-        for partition in [partition for partition in self.journals if partition not in owned]:
-            del self.journals[partition]
+        self._let_go([partition for partition in self.journals if partition not in owned])
         journals = {partition: self._journal(partition) for partition in sorted(owned)}
         await self.table.opened(journals, self.failure)
 
@@ -75,17 +75,23 @@ class JournalStore(Store[bytes, bytes]):
     def _journal(self, partition: int) -> Journal:
         journal = self.journals.get(partition)
         if journal is None:
-            journal = self.journals[partition] = Journal(Shelf())
+            journal = self.journals[partition] = Journal(Shelf(self.table.slice_store.new_slices()))
         return journal
 
+    def _let_go(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self.journals.pop(partition).shelf.slices.close()
+
     def _clear(self) -> None:
-        self.journals.clear()
+        self._let_go(list(self.journals))
 
 
 class JournalTable(faust.Table[bytes, bytes]):
-    """A table whose changelog is a journal. ``open_partitions`` is called after each recovery."""
+    """A table whose changelog is a journal. ``open_partitions`` is called after each recovery; shelves keep
+    their bytes at rest in ``slice_store``."""
 
     open_partitions: Opened
+    slice_store: SliceStore
 
     def _new_store(self) -> JournalStore:
         return JournalStore(

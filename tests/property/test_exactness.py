@@ -15,9 +15,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_app.state.slices import SliceStore
 from tests import oracle
 from tests.support.comparison import differences
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
+from tests.support.stores import stores
 from tests.support.strategies import GAPS, Draw, examples, make_world, world_settings, worlds
 
 Json = dict[str, Any]
@@ -29,9 +31,11 @@ CLOCK_MS = START_MS + 60 * DAY_MS  # behind which nothing of these worlds lies
 steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1 << 16)), max_size=30)
 
 
-def pipeline(events: Sequence[Json], lateness_ms: int = DISORDER_MS, partitions: int = 2) -> Pipeline:
+def pipeline(
+    store: SliceStore, events: Sequence[Json], lateness_ms: int = DISORDER_MS, partitions: int = 2
+) -> Pipeline:
     """A pipeline with all events on their topics, none delivered yet."""
-    made = Pipeline(world_settings(allowed_lateness=lateness_ms), partitions, CLOCK_MS)
+    made = Pipeline(world_settings(allowed_lateness=lateness_ms), partitions, CLOCK_MS, store=store)
     for event in events:
         made.send(event)
     return made
@@ -78,9 +82,11 @@ def accounted_for(made: Pipeline) -> int:
 
 
 @examples()
-@given(worlds(DISORDER_MS), steps)
-def test_any_interleaving_batches_and_repeats_give_the_batch_counts(world: list[Json], taken: Steps) -> None:
-    made = pipeline(world)
+@given(stores, worlds(DISORDER_MS), steps)
+def test_any_interleaving_batches_and_repeats_give_the_batch_counts(
+    store: SliceStore, world: list[Json], taken: Steps
+) -> None:
+    made = pipeline(store, world)
     for step in taken:
         take(made, step, crashes=False)
     made.settle()
@@ -91,19 +97,23 @@ def test_any_interleaving_batches_and_repeats_give_the_batch_counts(world: list[
 
 
 @examples(0.5)
-@given(worlds(10 * DAY_MS), st.randoms(use_true_random=False))
-def test_any_order_of_arrival_gives_the_batch_counts(world: list[Json], random: Random) -> None:
+@given(stores, worlds(10 * DAY_MS), st.randoms(use_true_random=False))
+def test_any_order_of_arrival_gives_the_batch_counts(
+    store: SliceStore, world: list[Json], random: Random
+) -> None:
     random.shuffle(world)
-    made = pipeline(world, lateness_ms=60 * DAY_MS, partitions=1)
+    made = pipeline(store, world, lateness_ms=60 * DAY_MS, partitions=1)
     made.settle()
     assert not made.rejected()
     assert differences(made.snapshots, made.batch()) == []
 
 
 @examples(0.5)
-@given(worlds(DISORDER_MS), steps)
-def test_when_a_day_has_passed_every_window_is_empty_and_told(world: list[Json], taken: Steps) -> None:
-    made = pipeline(world)
+@given(stores, worlds(DISORDER_MS), steps)
+def test_when_a_day_has_passed_every_window_is_empty_and_told(
+    store: SliceStore, world: list[Json], taken: Steps
+) -> None:
+    made = pipeline(store, world)
     for step in taken:
         take(made, step, crashes=False)
     made.settle()
@@ -118,11 +128,13 @@ def test_when_a_day_has_passed_every_window_is_empty_and_told(world: list[Json],
 
 
 @examples()
-@given(worlds(DISORDER_MS), steps)
-def test_amid_the_stream_the_counts_are_those_of_the_watermark(world: list[Json], taken: Steps) -> None:
+@given(stores, worlds(DISORDER_MS), steps)
+def test_amid_the_stream_the_counts_are_those_of_the_watermark(
+    store: SliceStore, world: list[Json], taken: Steps
+) -> None:
     """What waits for time is decided by the shard's watermark, or by a following event of the same cart or
     chat (see lifecycle.py). For carts the oracle does so too; chats are added to it here."""
-    made = pipeline(world)
+    made = pipeline(store, world)
     for step in taken:
         take(made, step, crashes=False)
     made.flush()
@@ -163,11 +175,11 @@ def _missed(result: oracle.Result) -> dict[oracle.Key, list[int]]:
 
 
 @examples(1.5)
-@given(worlds(DISORDER_MS), steps)
+@given(stores, worlds(DISORDER_MS), steps)
 def test_any_crashes_redeliveries_and_compactions_give_the_batch_counts(
-    world: list[Json], taken: Steps
+    store: SliceStore, world: list[Json], taken: Steps
 ) -> None:
-    made = pipeline(world)
+    made = pipeline(store, world)
     for step in taken:
         take(made, step, crashes=True)
     made.settle()
@@ -181,11 +193,11 @@ def test_any_crashes_redeliveries_and_compactions_give_the_batch_counts(
 
 
 @examples()
-@given(worlds(DISORDER_MS), steps, st.sampled_from([0, 1_000, 600_000]))
+@given(stores, worlds(DISORDER_MS), steps, st.sampled_from([0, 1_000, 600_000]))
 def test_after_crashes_too_each_late_event_is_one_dead_letter_and_counts_nowhere(
-    world: list[Json], taken: Steps, lateness_ms: int
+    store: SliceStore, world: list[Json], taken: Steps, lateness_ms: int
 ) -> None:
-    made = pipeline(world, lateness_ms)
+    made = pipeline(store, world, lateness_ms)
     for step in taken:
         take(made, step, crashes=True)
     made.settle()
@@ -194,11 +206,11 @@ def test_after_crashes_too_each_late_event_is_one_dead_letter_and_counts_nowhere
 
 
 @examples()
-@given(worlds(DISORDER_MS), steps, st.sampled_from([0, 1, 1_000, 600_000]))
+@given(stores, worlds(DISORDER_MS), steps, st.sampled_from([0, 1, 1_000, 600_000]))
 def test_late_events_are_dead_letters_and_count_nowhere(
-    world: list[Json], taken: Steps, lateness_ms: int
+    store: SliceStore, world: list[Json], taken: Steps, lateness_ms: int
 ) -> None:
-    made = pipeline(world, lateness_ms)
+    made = pipeline(store, world, lateness_ms)
     for kind, number in taken:
         if kind <= 6:
             _deliver_one_and_check(made, number)
@@ -232,10 +244,10 @@ def _deliver_one_and_check(made: Pipeline, number: int) -> None:
 
 
 @examples(0.5)
-@given(worlds(DISORDER_MS), steps)
-def test_a_record_that_waits_unread_is_never_late(world: list[Json], taken: Steps) -> None:
+@given(stores, worlds(DISORDER_MS), steps)
+def test_a_record_that_waits_unread_is_never_late(store: SliceStore, world: list[Json], taken: Steps) -> None:
     """However far the other topics are read ahead, and however long by the clock it waits."""
-    made = pipeline(world, lateness_ms=0 if world == sorted(world, key=_time) else DISORDER_MS)
+    made = pipeline(store, world, lateness_ms=0 if world == sorted(world, key=_time) else DISORDER_MS)
     for step in taken:
         take(made, step, crashes=False)
         made.tick(40_000)
@@ -248,11 +260,11 @@ def _time(event: Json) -> int:
 
 
 @examples(0.3)
-@given(worlds(DISORDER_MS, size=12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 1000))
+@given(stores, worlds(DISORDER_MS, size=12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 1000))
 def test_a_crash_after_any_written_record_changes_nothing(
-    world: list[Json], flushed: int, written: int, rewind: int
+    store: SliceStore, world: list[Json], flushed: int, written: int, rewind: int
 ) -> None:
-    straight, crashed = pipeline(world), pipeline(world)
+    straight, crashed = pipeline(store, world), pipeline(store, world)
     for number in range(flushed):
         deliver_some(crashed, number)
     crashed.flush()

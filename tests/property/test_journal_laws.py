@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from stream_app.state import journal as journal_module
 from stream_app.state.journal import Journal, JournalRecord
-from stream_app.state.shelf import Shelf
+from stream_app.state.slices import SLICES, SliceStore
 from tests.support.pipeline import Log
+from tests.support.stores import new_journal, stores
 from tests.support.strategies import examples
 
 NAMES = [f"{kind}:{number}" for kind in "up" for number in range(12)]
@@ -65,23 +66,24 @@ class Writer:
 
 def read(log: Log) -> Journal:
     """A fresh journal that has read the log."""
-    journal = Journal(Shelf())
+    journal = new_journal(log.store)
     for record in log.records:
         journal.replay(JournalRecord(record.key, record.value), record.offset)
     return journal
 
 
 def state(journal: Journal) -> tuple[list[dict[str, bytes]], bytes | None, int]:
-    return journal.shelf.slices, journal.header, journal.epoch
+    slices = [dict(journal.shelf.slices.entries(index)) for index in range(SLICES)]
+    return slices, journal.header, journal.epoch
 
 
 @examples()
-@given(epochs, chunk_bytes, st.randoms(use_true_random=False), st.booleans())
+@given(stores, epochs, chunk_bytes, st.randoms(use_true_random=False), st.booleans())
 def test_what_is_written_is_read_back_after_any_compaction(
-    written: list[list[tuple[str, int | None]]], size: int, random: Random, compacts: bool
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, random: Random, compacts: bool
 ) -> None:
     with small_chunks(size):
-        writer = Writer(Log())
+        writer = Writer(Log(store))
         for number, changed in enumerate(written):
             writer.epoch(changed, b"%d" % number)
             if compacts and random.random() < 0.3:
@@ -91,12 +93,12 @@ def test_what_is_written_is_read_back_after_any_compaction(
 
 
 @examples()
-@given(epochs.filter(bool), chunk_bytes, st.integers(0, 200))
+@given(stores, epochs.filter(bool), chunk_bytes, st.integers(0, 200))
 def test_an_epoch_that_is_not_whole_never_happened(
-    written: list[list[tuple[str, int | None]]], size: int, lost: int
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, lost: int
 ) -> None:
     with small_chunks(size):
-        writer = Writer(Log())
+        writer = Writer(Log(store))
         for changed in written[:-1]:
             writer.epoch(changed)
         before = state(read(writer.log))
@@ -110,12 +112,12 @@ def test_an_epoch_that_is_not_whole_never_happened(
 
 
 @examples()
-@given(epochs.filter(bool), chunk_bytes, st.integers(0, 3))
+@given(stores, epochs.filter(bool), chunk_bytes, st.integers(0, 3))
 def test_what_a_stale_owner_writes_is_ignored(
-    written: list[list[tuple[str, int | None]]], size: int, more: int
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, more: int
 ) -> None:
     with small_chunks(size):
-        stale = Writer(Log())
+        stale = Writer(Log(store))
         for changed in written[:-1]:
             stale.epoch(changed)
         owner = Writer(stale.log)
@@ -131,11 +133,13 @@ def test_what_a_stale_owner_writes_is_ignored(
 
 
 @examples()
-@given(epochs, chunk_bytes)
-def test_a_repeated_epoch_changes_nothing(written: list[list[tuple[str, int | None]]], size: int) -> None:
+@given(stores, epochs, chunk_bytes)
+def test_a_repeated_epoch_changes_nothing(
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int
+) -> None:
     """A producer that saw no confirmation writes a record again."""
     with small_chunks(size):
-        writer = Writer(Log())
+        writer = Writer(Log(store))
         for changed in written:
             records = writer.write(changed, b"h")
             writer.append(records)
@@ -147,13 +151,13 @@ def test_a_repeated_epoch_changes_nothing(written: list[list[tuple[str, int | No
 
 
 @examples()
-@given(epochs, chunk_bytes, st.randoms(use_true_random=False))
+@given(stores, epochs, chunk_bytes, st.randoms(use_true_random=False))
 def test_what_the_last_epoch_changed_is_known_to_the_heir(
-    written: list[list[tuple[str, int | None]]], size: int, random: Random
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, random: Random
 ) -> None:
     """However many owners claim and die before they publish it."""
     with small_chunks(size):
-        writer = Writer(Log())
+        writer = Writer(Log(store))
         for changed in filter(None, written):
             writer.epoch(changed)
             last = [(name, writer.journal.shelf.at_rest(name)) for name in {name for name, _ in changed}]
@@ -169,7 +173,7 @@ def test_after_many_epochs_the_log_holds_a_few_times_the_state() -> None:
     for _ in range(4_000):
         changed = [(f"u:{random.randrange(3_000)}", random.randrange(150)) for _ in range(20)]
         writer.epoch([*changed])
-    held = sum(len(key) + len(value) for part in writer.journal.shelf.slices for key, value in part.items())
+    held = sum(len(key) + len(value) for part in state(writer.journal)[0] for key, value in part.items())
     live = sum(len(key) + len(value) for key, value in writer.log.live().items())
     assert live <= 4 * held
     assert state(read(writer.log)) == state(writer.journal)

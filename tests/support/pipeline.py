@@ -26,13 +26,14 @@ from stream_app.ingest.watermark import NO_TIME
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import KeyPartial, decode_partial, pack
 from stream_app.settings import Settings
-from stream_app.state.journal import Entry, Expired, Journal, JournalRecord
+from stream_app.state.journal import Entry, Expired, JournalRecord
 from stream_app.state.shard import DeadLetter, Record, Shard
-from stream_app.state.shelf import Shelf
+from stream_app.state.slices import MemoryStore, SliceStore
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Header
 from stream_app.stations.shard import StationHeader
 from tests import oracle
+from tests.support.stores import new_journal
 
 Json = dict[str, Any]
 
@@ -60,9 +61,10 @@ class LogRecord(NamedTuple):
 
 
 class Log:
-    """One partition of a compacted topic. Offsets stay when records go."""
+    """One partition of a compacted topic. Offsets stay when records go. Its readers keep shelves in ``store``."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: SliceStore | None = None) -> None:
+        self.store = store or MemoryStore()
         self.records: list[LogRecord] = []
         self.next_offset = 0
 
@@ -98,7 +100,7 @@ class _Owner:
     def __init__(self, pipeline: Pipeline, log: Log) -> None:
         self.pipeline = pipeline
         self.log = log
-        self.journal = Journal(Shelf())
+        self.journal = new_journal(log.store)
         for record in list(log.records):
             self.journal.replay(JournalRecord(record.key, record.value), record.offset)
         self.journal.end_offset = max(self.journal.end_offset, log.next_offset)
@@ -218,6 +220,7 @@ class Pipeline:
         partitions: int = 2,
         clock_ms: int = START_MS,
         rules: Rules = NO_RULES,
+        store: SliceStore | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.rules = rules
@@ -231,8 +234,8 @@ class Pipeline:
         self.partials: list[list[bytes]] = [[] for _ in range(partitions)]
         self.read_partials = [0] * partitions
         self.committed_partials = [0] * partitions
-        self.shard_logs = [Log() for _ in range(partitions)]
-        self.merger_logs = [Log() for _ in range(partitions)]
+        self.shard_logs = [Log(store) for _ in range(partitions)]
+        self.merger_logs = [Log(store) for _ in range(partitions)]
         self.snapshots: dict[str, Json] = {}
         self.alerts: list[AlertChange] = []
         self.dead_letters: list[tuple[int, DeadLetter]] = []
