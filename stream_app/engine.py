@@ -64,6 +64,8 @@ class Engine:
         self.shards: dict[int, ShardStation] = {}
         self.mergers: dict[int, MergeStation] = {}
         self.committable: dict[TopicPartition, int] = {}
+        self.flushes = 0
+        """How many flushes have ended; where that stands still, nothing is written any more."""
         self._shard_changelog, self._merge_changelog = changelogs
         self._ends_from: EndsFrom | None = None
         self._read_again: ReadAgain | None = None
@@ -197,6 +199,7 @@ class Engine:
         await asyncio.gather(*(station.flush() for station in shards))
         await asyncio.gather(*(station.flush() for station in mergers))
         self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
+        self.flushes += 1
         self._flushed.set()
 
     def _allow_commits(self, shards: Sequence[ShardStation], mergers: Sequence[MergeStation]) -> None:

@@ -36,6 +36,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mode.timers").setLevel(logging.ERROR)  # it warns of every timer that is late
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it tells of everyone who sends no HTTP
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # it warns of a machine that is busy
 
 
 def _log_thread_failure(failed: threading.ExceptHookArgs) -> None:

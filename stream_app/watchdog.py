@@ -21,7 +21,6 @@ from stream_app.ingest.batches import BatchConsumer
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.settings import Settings
 from stream_app.sinks.http_server import Route, json_reply
-from stream_app.stations.base import Station
 from stream_app.stuck import Patience, Sight
 from stream_app.topology import SignalsApp
 
@@ -128,17 +127,9 @@ class Watchdog:
                     unread = offset < end and self._consumer.has_unread(place, offset, end)
                     task = f"it is read up to offset {offset} and ends at {end}" if unread else ""
                     yield Sight(f"{place.topic}, partition {place.partition}", offset, task)
-            for shard in engine.shards.values():
-                yield _journal_of("shard", shard, shard.shard.unflushed)
-            for merger in engine.mergers.values():
-                yield _journal_of("merger", merger, merger.merger.unflushed)
+            yield Sight("writing of what was counted", engine.flushes, "Kafka answers")
 
     def _recovered(self) -> tuple[int, ...]:
         replayed = sum(cast(Any, self._app.tables).recovery.active_offsets.values())
         engine = self._app.engine
         return self._app.consumer_generation_id, replayed, len(engine.shards), len(engine.mergers)
-
-
-def _journal_of(kind: str, station: Station, unflushed: int) -> Sight:
-    task = "Kafka answers and changes wait to be written" if unflushed else ""
-    return Sight(f"journal of {kind} {station.number}", station.journal.epoch, task)
