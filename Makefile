@@ -12,6 +12,8 @@ UV_VERSION := 0.13.9
 JOBS ?= 2
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile)
+ON_ANY_BROKER := $(wildcard tests/integration tests/chaos)
+KAFKA := .cache/kafka
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,7 +23,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all check format bench lock clean
+.PHONY: help setup demo test test-all test-kafka test-containers kafka check format bench lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -37,6 +39,20 @@ test: $(STAMP) ## run the tests but the slow ones, in under five minutes
 
 test-all: $(STAMP) ## run every test
 	$(PYTEST) $(ARGS)
+
+test-kafka: $(STAMP) kafka ## run the integration and chaos tests on Apache Kafka; needs Maven and Java 17
+	$(PYTEST) -m "not slow" --broker kafka $(ON_ANY_BROKER) $(ARGS)
+
+test-containers: $(STAMP) ## run them on Apache Kafka in a container; needs Docker
+	$(PYTEST) -m "not slow" --broker containers $(ON_ANY_BROKER) $(ARGS)
+
+kafka: $(KAFKA)/.fetched ## fetch Apache Kafka for the tests into .cache/; needs Maven and Java 17
+
+$(KAFKA)/.fetched: tests/support/kafka/pom.xml
+	@command -v mvn >/dev/null || { echo "make kafka: Maven is needed; install it, and Java 17 or newer" >&2; exit 1; }
+	rm -rf $(KAFKA)
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(KAFKA)
+	touch $@
 
 check: $(STAMP) ## lint, formatting and types
 	$(BIN)/ruff check .
@@ -61,7 +77,7 @@ $(2) --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock" $(UPGRADE)
 
 clean: ## remove what make made, .venv/ included; a worker's files in var/ stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find stream_app tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(STAMP): requirements-dev.lock pyproject.toml

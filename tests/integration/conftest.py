@@ -1,45 +1,27 @@
-"""One embedded broker and one embedded Redis for all integration tests of a run; each test has its own prefix."""
+"""Settings and a command line for each integration test, with a prefix of its own on the shared servers."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.settings import Settings, load_settings
+from tests.support.brokers import Broker
 
 ROOT = Path(__file__).parents[2]
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> None:
-    """A variable of the person who runs the tests must not lead them to other servers."""
-    for name in [name for name in os.environ if name.startswith("STREAM_APP_")]:
-        del os.environ[name]
-
-
-@pytest.fixture(scope="session")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as server:
-        yield server
-
-
 @pytest.fixture
-def settings(broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path: Path) -> Settings:
+def settings(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path) -> Settings:
     """Settings with a prefix of their own, so that tests can share the servers."""
     prefix = f"test-{uuid4().hex[:12]}."
     return load_settings(kafka=broker.address, redis=redis_server.url, prefix=prefix, data_dir=tmp_path)

@@ -19,7 +19,8 @@ import pytest
 import redis
 
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
+from tests.support.brokers import Broker
 from tests.support.comparison import to_ms
 from tests.support.programs import (
     Crew,
@@ -118,7 +119,7 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def evidence(
-    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("alerts")
     rules = directory / "rules.toml"

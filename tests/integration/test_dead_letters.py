@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream_app.clock import HOUR_MS, MINUTE_MS, now_ms, to_rfc3339
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.decode import Reason
+from tests.support.brokers import Broker, create_roomy_topics
 from tests.support.comparison import to_ms
 from tests.support.programs import (
     Crew,
@@ -94,7 +95,7 @@ BAD = [
     Bad("not UTF-8", "invalid_json", "", opened().replace(b"open-1", b"open-\xff\xfe")),
     Bad("a lone surrogate", "invalid_json", "", opened().replace(b"open-1", b"open-\\ud800")),
     Bad("NaN", "invalid_json", "", cart(value=1).replace(b": 1}", b": NaN}"), "carts"),
-    Bad("brackets 10,000 deep", "invalid_event", "object", b"[" * 10_000),
+    Bad("brackets 10,000 deep", "invalid_json", "deep", b"[" * 10_000),
     Bad("a field 10,000 deep", "invalid_json", "deep", opened()[:-1] + b', "x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
     Bad("a list", "invalid_event", "object", b"[]"),
     Bad("a number", "invalid_event", "object", b"17"),
@@ -171,10 +172,11 @@ def _source(letter: Any) -> tuple[str, str, str]:
 
 @pytest.fixture(scope="module")
 def evidence(
-    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("dead_letters")
     place = installation(broker.address, redis_server.url, directory)
+    create_roomy_topics(place.settings)
     with Crew(place, directory) as crew, Sender(place.settings) as sender:
         worker = crew.start()
         snapshots = LastSnapshots(place.address, place.settings.prefix)

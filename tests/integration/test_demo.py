@@ -28,7 +28,7 @@ from stream_app.dev.screen import draw
 from tests.integration.conftest import ROOT
 from tests.support.programs import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded]
 
 SERVERS_AND_WORKER = 3
 

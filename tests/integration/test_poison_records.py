@@ -23,10 +23,11 @@ from aiokafka.record.util import calc_crc32c
 from faust.types import TP
 
 from stream_app.clock import now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.failure import Failure
 from stream_app.ingest.batches import BatchConsumer, BatchConsumerThread
 from stream_app.ingest.records import ForgivingBatches, NamedPartitionRecords
+from tests.support.brokers import Broker
 from tests.support.programs import (
     Crew,
     Installation,
@@ -78,7 +79,7 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def evidence(
-    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("poison")
     place = installation(broker.address, redis_server.url, directory)
@@ -144,8 +145,9 @@ def test_compressed_records_count(evidence: Evidence, codec: str) -> None:
     evidence.counts(codec, EACH)
 
 
+@pytest.mark.embedded
 def test_a_batch_that_nobody_can_read_ends_the_worker_with_a_sentence(evidence: Evidence) -> None:
-    """The last of the tests with the worker."""
+    """The last of the tests with the worker. Apache Kafka looks into batches and does not take such a one."""
     assert evidence.worker.alive
     asyncio.run(send_damaged(evidence.place))
     assert evidence.worker.wait_for_end(15) == 1

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from stream_app.dev import EmbeddedBroker
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.settings import Settings
 from stream_app.sinks.publisher import partition_of_key
@@ -19,6 +18,7 @@ from tests.integration.conftest import CommandLine
 from tests.oracle.batch import compute
 from tests.oracle.events import Record
 from tests.oracle.events import Settings as OracleSettings
+from tests.support.brokers import Broker
 from tests.support.comparison import differences, to_ms
 from tests.support.programs import LastSnapshots, running_worker, wait_until
 
@@ -51,7 +51,7 @@ ORIENTATION = {
 
 
 def test_every_window_of_every_key_is_that_of_the_batch(
-    broker: EmbeddedBroker,
+    broker: Broker,
     settings: Settings,
     environment: dict[str, str],
     stream_app: CommandLine,

@@ -15,11 +15,12 @@ import pytest
 import redis
 
 from stream_app.clock import DAY_MS, SECOND_MS, now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.metrics.snapshots import Snapshot, take_snapshot
 from stream_app.metrics.windows import MergedKey
 from stream_app.settings import load_settings
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
+from tests.support.brokers import Broker
 from tests.support.programs import (
     Crew,
     Installation,
@@ -120,7 +121,7 @@ def _shown(client: Any, prefix: str, name: str, snapshot: Json) -> bool:
 
 
 @pytest.fixture(scope="module")
-def scene(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory: Path = tmp_path_factory.mktemp("redis_view")
     rules = directory / "rules.toml"
     rules.write_text(RULES, "utf-8")

@@ -24,6 +24,8 @@ from kafka.errors import KafkaError
 
 from stream_app.dev import EmbeddedBroker, EmbeddedPair, EmbeddedRedis, EmbeddedServer, PortTaken, ServerError
 
+pytestmark = [pytest.mark.integration, pytest.mark.embedded]
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from stream_app.clock import HOUR_MS, MINUTE_MS, SECOND_MS, now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
+from tests.support.brokers import Broker
 from tests.support.comparison import to_ms
 from tests.support.programs import (
     Crew,
@@ -61,7 +62,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(
-    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     directory: Path = tmp_path_factory.mktemp("time")
     place = installation(

@@ -22,10 +22,11 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.events import EVENT_TYPES
 from tests.oracle import Result, compute, rates
 from tests.oracle.windows import COUNTS
+from tests.support.brokers import Broker
 from tests.support.comparison import differences, to_ms
 from tests.support.programs import Crew, Installation, Json, LastSnapshots, installation, wait_until
 from tests.support.traffic import Life, Sender, delivered, one_in_each
@@ -59,7 +60,7 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def evidence(
-    broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("worker")
     place = installation(broker.address, redis_server.url, directory)

@@ -9,12 +9,13 @@ from uuid import uuid4
 import pytest
 
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, now_ms
-from stream_app.dev import EmbeddedBroker, EmbeddedRedis
+from stream_app.dev import EmbeddedRedis
 from stream_app.dev.servers import find_free_port
 from stream_app.ingest.topic_specs import input_topic_specs
 from stream_app.settings import load_settings
 from stream_app.sinks.topic_admin import ensure_topics
 from tests.oracle import compute
+from tests.support.brokers import Broker, BrokerMaker
 from tests.support.programs import Crew, Installation, LastSnapshots, installation, run_program
 from tests.support.traffic import Life, Sender, delivered, one_in_each
 
@@ -25,7 +26,7 @@ PAUSE_SECONDS = 8.0
 
 
 @pytest.fixture
-def place(broker: EmbeddedBroker, redis_server: EmbeddedRedis, tmp_path: Path) -> Installation:
+def place(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path) -> Installation:
     return installation(broker.address, redis_server.url, tmp_path)
 
 
@@ -69,13 +70,13 @@ def test_a_wrong_rules_file_is_named_with_its_line(place: Installation, tmp_path
 
 
 def test_a_worker_goes_on_exactly_after_the_broker_stood_still(
-    redis_server: EmbeddedRedis, tmp_path: Path
+    new_broker: BrokerMaker, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     """Longer than the session timeout; in the middle of a load, and without a restart."""
     start_ms = now_ms() // MINUTE_MS * MINUTE_MS - 2 * DAY_MS
     events = Life(7, start_ms, 6 * HOUR_MS).events(1000)
     end_ms = start_ms + 9 * HOUR_MS
-    with EmbeddedBroker() as own:
+    with new_broker() as own:
         place = installation(own.address, redis_server.url, tmp_path, allowed_lateness="6h")
         with Crew(place, tmp_path) as crew, Sender(place.settings) as sender:
             worker = crew.start()

@@ -1,0 +1,63 @@
+"""The servers that tests share, and the choice of the broker: ``--broker embedded|kafka|containers``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from stream_app.dev import EmbeddedRedis, ServerError
+from tests.support.brokers import BROKER_NAMES, Broker, BrokerMaker, BrokerName, broker_maker, java
+
+
+def _chosen(config: pytest.Config) -> BrokerName:
+    return cast(BrokerName, config.getoption("--broker"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--broker", choices=BROKER_NAMES, default="embedded", help="the broker of the tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _chosen(config) == "kafka":
+        try:
+            java()
+        except ServerError as problem:
+            raise pytest.UsageError(str(problem)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _chosen(config) == "embedded":
+        return
+    reason = f"about what is so with the embedded servers only, not with --broker {_chosen(config)}"
+    for item in items:
+        if item.get_closest_marker("embedded"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """A variable of the person who runs the tests must not lead them to other servers."""
+    for name in [name for name in os.environ if name.startswith("STREAM_APP_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def new_broker(request: pytest.FixtureRequest) -> BrokerMaker:
+    """Makes brokers of the chosen kind, for a test that stops its own: ``with new_broker() as own:``."""
+    return broker_maker(_chosen(request.config))
+
+
+@pytest.fixture(scope="session")
+def broker(new_broker: BrokerMaker) -> Iterator[Broker]:
+    """One for the whole run; each test has a prefix of its own in it."""
+    with new_broker() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as server:
+        yield server
