@@ -2,7 +2,8 @@
 
 Stands at the edge: journals, partials, dead letters, snapshots and alerts all leave through here. While
 the broker is away it keeps trying and says so, rather than lose anything or stop the worker; an error
-that no retry can mend ends the worker.
+that no retry can mend ends the worker. The producer is idempotent where the broker has that, so that a record
+whose confirmation was lost does not stand twice.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    UnknownError,
+    UnsupportedVersionError,
+)
 from aiokafka.partitioner import murmur2
 
 from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
@@ -25,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_LARGE_BYTES = 500_000
+_HOPELESS = (MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerFenced)
 
 
 class OutRecord(NamedTuple):
@@ -38,29 +48,48 @@ class OutRecord(NamedTuple):
 
 
 class Publisher:
-    """One producer for all that a worker writes. Records of one partition keep their order."""
+    """Writes all that a worker writes. A record that the broker may refuse for its size goes by a producer of its
+    own: a refusal breaks the sequence of an idempotent one, which then can write nothing any more."""
 
     def __init__(self, settings: Settings, lease: Lease) -> None:
         self._settings = settings
         self._lease = lease
         self._producer: AIOKafkaProducer | None = None
+        self._producer_of_large: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
         """Connect; call from the loop that will use it."""
-        self._producer = AIOKafkaProducer(
+        self._producer_of_large = await self._started(idempotent=False)
+        try:
+            self._producer = await self._started(idempotent=True)
+        except (UnknownError, UnsupportedVersionError):  # the embedded broker, and Kafka before 0.11
+            logger.info(
+                "the broker has no idempotent producer: what it does not confirm may be written twice"
+            )
+            self._producer = await self._started(idempotent=False)
+
+    async def _started(self, idempotent: bool) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
             **aiokafka_options(self._settings),
             acks="all",
+            enable_idempotence=idempotent,
             linger_ms=0,
             max_batch_size=1_000_000,
             max_request_size=DEAD_LETTER_BYTES + 1_000_000,
             request_timeout_ms=20_000,
         )
-        await self._producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._producer is not None:
-            await self._producer.stop()
+        for producer in (self._producer, self._producer_of_large):
+            if producer is not None:
+                await producer.stop()
 
     async def write(self, records: Sequence[OutRecord]) -> dict[TopicPartition, int]:
         """Write records, in any order between partitions; returns, when all are confirmed, the offset
@@ -138,10 +167,12 @@ class Publisher:
         return failed
 
     async def _send(self, record: OutRecord) -> asyncio.Future[Any]:
-        if self._producer is None:
+        is_large = len(record.value or b"") > _LARGE_BYTES
+        producer = self._producer_of_large if is_large else self._producer
+        if producer is None:
             raise RuntimeError("the publisher was not started")
         self._lease.check()
-        future: asyncio.Future[Any] = await self._producer.send(
+        future: asyncio.Future[Any] = await producer.send(
             record.topic,
             value=record.value,
             key=record.key,
@@ -157,5 +188,5 @@ def partition_of_key(key: bytes, partitions: int) -> int:
 
 
 def _raise_if_hopeless(problem: BaseException) -> None:
-    if not isinstance(problem, KafkaError) or isinstance(problem, MessageSizeTooLargeError):
+    if not isinstance(problem, KafkaError) or isinstance(problem, _HOPELESS):
         raise problem

@@ -24,5 +24,5 @@ def seed() -> int:
 
 @pytest.fixture
 def stage(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, seed: int) -> Iterator[Stage]:
-    with Stage(broker, redis_server.url, tmp_path, seed) as ready:
+    with Stage(broker.address, redis_server.url, tmp_path, seed) as ready:
         yield ready

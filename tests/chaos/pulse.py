@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.chaos.traffic import Pulse
-from tests.support.programs import Installation, LastSnapshots
+from tests.support.programs import Installation, Json, LastSnapshots
 
 POLL_MILLISECONDS: Final = 100
 
@@ -27,14 +27,19 @@ class PulseWatch(threading.Thread):
         self._pulses = pulses
         self._end = threading.Event()
         self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in pulses}
+        self._counted: dict[str, Json] = {}
         self._problem: BaseException | None = None
+
+    def counted(self) -> dict[str, Json]:
+        """The newest snapshot of every key, by ``dimension:key``."""
+        return dict(self._counted)
 
     def run(self) -> None:
         """Read the snapshots until told to end."""
         try:
             snapshots = LastSnapshots(self._place.address, self._place.settings.prefix)
             while not self._end.is_set():
-                snapshots.update()
+                self._counted = snapshots.update()
                 for number, seen in self._seen.items():
                     count = snapshots.held(f"campaign:pulse-{number}", "deliveries") or 0
                     if count > (seen[-1][0] if seen else 0):

@@ -18,9 +18,9 @@ import redis
 
 from stream_app.clock import DAY_MS, HOUR_MS
 from tests.chaos.pulse import PulseWatch
-from tests.chaos.traffic import PARTITIONS, Traffic
+from tests.chaos.traffic import BAD_TOPICS, BAD_VALUE, PARTITIONS, Traffic
 from tests.oracle import compute
-from tests.support.brokers import Broker
+from tests.support.comparison import to_ms
 from tests.support.programs import (
     Crew,
     Installation,
@@ -50,13 +50,11 @@ class Stage:
     """An installation under load. ``chance`` is seeded, and the only source of chance."""
 
     def __init__(
-        self, broker: Broker, redis_url: str, directory: Path, seed: int, a_second: int = 400, **options: str
+        self, kafka: str, redis_url: str, directory: Path, seed: int, a_second: int = 400, **options: str
     ) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
-        self.place: Installation = installation(
-            broker.address, redis_url, directory, **{**OPTIONS, **options}
-        )
+        self.place: Installation = installation(kafka, redis_url, directory, **{**OPTIONS, **options})
         self.crew = Crew(self.place, directory)
         self.sender = Sender(self.place.settings)
         self.traffic = Traffic(self.sender, seed, a_second)
@@ -105,9 +103,11 @@ class Stage:
         print(f"{len(self.sender.records)} events sent; dead letters: {dict(said)}; watermark {watermark}")
 
     def _assert_dead_letters(self) -> None:
-        """Every bad record is a dead letter, exactly once, and nothing else is."""
-        places = (future.get(5) for future in self.traffic.bad)
-        bad = Counter((place.topic, place.partition, place.offset) for place in places)
+        """Every bad record is a dead letter, as often as it stands in its topic, and nothing else is. (A producer
+        whose connection breaks may send a record twice, so that the topic is the judge.)"""
+        sent = [record for topic in BAD_TOPICS for record in self.read(topic) if record.value == BAD_VALUE]
+        bad = Counter((record.topic, record.partition, record.offset) for record in sent)
+        assert len(sent) >= len(self.traffic.bad)
         letters = map(headers_of, self.read("deadletters", len(bad)))
         found = Counter((h["topic"], int(h["partition"]), int(h["offset"])) for h in letters)
         assert found == bad, f"surplus: {found - bad}, missing: {bad - found}"
@@ -123,7 +123,7 @@ class Stage:
         for campaign, fired_ms in self.traffic.alarms.items():
             told = [change for change in spikes if change["key"] == campaign]
             fired = [change for change in told if change["state"] == "firing"]
-            assert {_milliseconds(change["started_at"]) for change in fired} == {fired_ms}, (campaign, told)
+            assert {to_ms(change["started_at"]) for change in fired} == {fired_ms}, (campaign, told)
             assert [change["state"] for change in told].count("resolved") == 1, (campaign, told)
 
     def assert_redis(self, snapshots: Mapping[str, Json], seconds: float = 15.0) -> None:
@@ -182,12 +182,6 @@ def _broken_lives(changes: Sequence[Json]) -> list[str]:
                 wrong.append(f"{fingerprint}: {change['state']} {change['started_at']} after {firing}")
             firing = None if change["state"] == "resolved" else change["started_at"]
     return wrong
-
-
-def _milliseconds(text: str) -> int:
-    from tests.support.comparison import to_ms
-
-    return to_ms(text)
 
 
 def _wait_for_silence(snapshots: LastSnapshots) -> None:

@@ -18,6 +18,7 @@ CHANGES: Final = int(os.environ.get("CHAOS_CHANGES") or 4)
 SIZES: Final = (2, 4, 1, 3)
 SERVED_SECONDS: Final = 10.0
 GIVE_UP_SECONDS: Final = 40.0
+LEAVE_SECONDS: Final = 10.0
 STILL_SECONDS: Final = 8.0
 """Twice the session timeout."""
 
@@ -45,14 +46,17 @@ def change_one(stage: Stage, wanted: int) -> bool:
     """Take the crew one step towards its wanted size; returns whether a worker was killed for it."""
     crew, chance = stage.crew, stage.chance
     if len(crew.alive) < wanted:
-        crew.begin()
+        newcomer = crew.begin()
+        if chance.random() < 0.7:
+            newcomer.wait_for("serving shards", GIVE_UP_SECONDS)
         return False
     leaving = chance.choice(crew.alive)
     if chance.random() < 0.5:
         leaving.kill()
         return True
     leaving.signal(signal.SIGTERM)
-    assert leaving.wait_for_end(12) == 0
+    code = leaving.wait_for_end(LEAVE_SECONDS)
+    assert code == 0 or (code == -signal.SIGTERM and not leaving.said("serving")), leaving.log.read_text()
     return False
 
 

@@ -25,6 +25,8 @@ LEAVERS: Final = 24
 PULSES_A_SECOND: Final = 2
 CHUNKS_A_SECOND: Final = 20
 BAD_RECORD_EVERY: Final = 5  # chunks
+BAD_TOPICS: Final = ("email.opens", "carts", "tickets")
+BAD_VALUE: Final = b"{"
 
 
 @dataclass
@@ -63,8 +65,8 @@ class Traffic(threading.Thread):
                 begun = time.monotonic()
                 self.sender.send(*chunk)
                 if number % BAD_RECORD_EVERY == 0:
-                    topic = ("email.opens", "carts", "tickets")[number % 3]
-                    self.bad.append(self.sender.raw(topic, b"nobody", b"{", partition=number % PARTITIONS))
+                    topic, partition = BAD_TOPICS[number % len(BAD_TOPICS)], number % PARTITIONS
+                    self.bad.append(self.sender.raw(topic, b"nobody", BAD_VALUE, partition=partition))
                 if number % (CHUNKS_A_SECOND // PULSES_A_SECOND) == 0:
                     self._send_pulses()
                 self.sender.flush()

@@ -25,6 +25,7 @@ YEAR = Path(__file__).parents[3] / "shared" / "data" / "signals-2019.ndjson.gz"
 Json = dict[str, Any]
 Headers = Sequence[tuple[str, bytes]]
 
+_CONFIRM_SECONDS = 110  # the producer itself gives up after 120
 _numbers = itertools.count(1)
 _ATTRIBUTES = {"event_id": "id", "event_type": "type", "event_time": "time", "customer_id": "subject"}
 
@@ -88,8 +89,9 @@ class Sender:
         return self._producer.send(self._settings.topic(topic), value, key, list(headers), partition)
 
     def flush(self) -> None:
-        """Return when the broker has confirmed everything; only then do ``records`` hold it."""
-        self._producer.flush(60)
+        """Return when the broker has confirmed everything, also if it was away for a while; only then do
+        ``records`` hold it."""
+        self._producer.flush(_CONFIRM_SECONDS)
         for topic, partition, item, future in self._sent:
             self.records.append(Record(topic, partition, future.get(10).offset, item))
         self._sent.clear()
