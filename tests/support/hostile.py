@@ -144,19 +144,12 @@ class Hostile:
 
 
 def _wild(good: Good) -> Headers:
-    names = [
-        WrongName("na?me"),
-        WrongName("?"),
-        "",
-        "\0",
-        "reason",
-        "offset",
-        "same",
-        "same",
-        "ce-id",
-        "CE_TYPE",
-    ]
+    names = ["", "\0", "reason", "offset", "same", "same", "ce-id", "CE_TYPE", "é"]
     return [(name, good.chance.choice([None, b"", b"\xff\xfe\x00", good.noise(40)])) for name in names]
+
+
+def _wrong_names(good: Good) -> Headers:
+    return [("before", b"1"), (WrongName("na?me"), good.noise(9)), (WrongName("?"), b""), ("after", b"2")]
 
 
 def _thousands(good: Good) -> Headers:
@@ -201,6 +194,7 @@ BROKEN: tuple[Kind, ...] = (
     Kind("a lone escaped surrogate", Reason.INVALID_JSON, lambda good: good.raw("segment", b'"\\ud800"')),
     Kind("a raw control character", Reason.INVALID_JSON, lambda good: good.raw("segment", b'"a\x01b"')),
     Kind("broken JSON, wild headers", Reason.INVALID_JSON, lambda good: b"{", headers=_wild),
+    Kind("broken JSON, headers whose names are no UTF-8", Reason.INVALID_JSON, lambda good: b"{", headers=_wrong_names),
     Kind("broken JSON, 3,000 headers", Reason.INVALID_JSON, lambda good: b"{", headers=_thousands, is_heavy=True),
     Kind("broken JSON, headers of 100 kB", Reason.INVALID_JSON, lambda good: b"{", headers=_large, is_heavy=True),
     Kind("a binary CloudEvent of broken JSON", Reason.INVALID_JSON, lambda good: b"{", headers=Good.attributes),
@@ -304,6 +298,7 @@ ODD: tuple[Kind, ...] = (
     Kind("escaped names", None, lambda good: good.json().replace(b"event_", b"\\u0065vent_")),
     Kind("spaces around", None, lambda good: b" \n" + good.json() + b"\r\n\t"),
     Kind("wild headers", None, Good.json, headers=_wild),
+    Kind("headers whose names are no UTF-8", None, Good.json, headers=_wrong_names),
     Kind("3,000 headers", None, Good.json, headers=_thousands, is_heavy=True),
     Kind("headers of 100 kB", None, Good.json, headers=_large, is_heavy=True),
     Kind("a structured CloudEvent", None, lambda good: good.cloud(x="\0")),
@@ -361,7 +356,7 @@ class Hostility:
             "event_time": self._at_ms + number,
             "customer_id": f"c{self._chance.choice(['', chr(0), 'é', '☃ '])}{number % 50}",
             "campaign_id": "hostile",
-            "segment": self._chance.choice(["a\0b", "", "ñ:*[", None]),
+            "segment": self._chance.choice(["a\0b", "\u202e", "ñ:*[", None]),
             "chat_id": f"chat-{number % 90}",
             "cart_id": f"cart-{number % 90}",
             "ticket_id": f"ticket-{number % 90}",

@@ -1,0 +1,78 @@
+"""How a test with a real worker ends: time moves on past everything that waits, and the outcome is read.
+
+Stands beside the programs; used where a test sends what it likes and then holds every window of every key
+against the batch oracle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+
+from stream_app.clock import HOUR_MS
+from stream_app.sinks.tail import read_tail
+from tests.oracle import Record, compute
+from tests.support.programs import Installation, LastSnapshots, wait_until
+from tests.support.traffic import Sender, delivered, one_in_each
+
+DEADLINES_MS = 3 * HOUR_MS
+"""Longer than a cart or a chat waits."""
+
+
+class Source(NamedTuple):
+    """Where a dead letter's record lies."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def settle(place: Installation, sender: Sender, newest_ms: int, others: Iterable[Record] = ()) -> None:
+    """Send each shard an event so late that all before has come true, and wait until every number is the batch's.
+
+    ``others`` are accepted records that somebody else sent.
+    """
+    settings = place.settings
+    end_ms = newest_ms + settings.allowed_lateness + DEADLINES_MS
+    sender.send(*(delivered(customer, end_ms) for customer in one_in_each(settings.partitions)))
+    sender.flush()
+    expected = compute([*sender.records, *others], now_ms=end_ms - settings.allowed_lateness)
+    snapshots = LastSnapshots(place.address, settings.prefix, settings.partitions)
+    try:
+        snapshots.wait_until_exact(expected, 60)
+    finally:
+        snapshots.close()
+
+
+def dead_letters(place: Installation, at_least: int) -> dict[Source, Any]:
+    """The dead letters by where their records lie; fails where a record has two."""
+    begin = {TopicPartition(place.topic("deadletters"), n): 0 for n in range(place.settings.partitions)}
+
+    letters: list[Any] = []
+
+    def enough() -> bool:
+        letters[:] = chain.from_iterable(asyncio.run(read_tail(place.settings, begin)).values())
+        return len(letters) >= at_least
+
+    wait_until(enough, 30, f"{at_least} dead letters")
+    sources = [source_of(letter) for letter in letters]
+    assert [source for source, times in Counter(sources).items() if times > 1] == [], (
+        "two letters of a record"
+    )
+    return dict(zip(sources, letters, strict=True))
+
+
+def source_of(letter: Any) -> Source:
+    """Where a dead letter's record lies, by its first headers, which are ours."""
+    headers = {name: value.decode() for name, value in letter.headers[:5]}
+    return Source(headers["topic"], int(headers["partition"]), int(headers["offset"]))
+
+
+def reason_of(letter: Any) -> str:
+    """Why a record is a dead letter."""
+    return str(dict(letter.headers[:5])["reason"].decode())
