@@ -242,6 +242,14 @@ def test_compose_starts_the_worker_when_its_topics_are_there() -> None:
                 assert "healthcheck" in SERVICES[name]
 
 
+def test_compose_asks_the_worker_where_it_serves_its_health() -> None:
+    worker = SERVICES["worker"]
+    host, _, port = worker["environment"]["STREAM_APP_HTTP"].rpartition(":")
+    assert host == "0.0.0.0"
+    assert f"http://127.0.0.1:{port}/ready" in worker["healthcheck"]["test"][-1]
+    assert published(worker) == []
+
+
 def test_compose_keeps_kafkas_data_in_a_volume() -> None:
     kafka = SERVICES["kafka"]
     assert f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}" in kafka["volumes"]
