@@ -36,7 +36,7 @@ def test_a_worker_on_rocksdb_is_exact_after_a_kill_and_leaves_nothing_on_the_dis
     print(f"seed {seed}")
     place = installation(
         broker.address, redis_server.url, tmp_path,
-        store="rocksdb", allowed_lateness="24h", retention="400d", idle_timeout="2s",
+        store="rocksdb", allowed_lateness="24h", retention="400d", idle_timeout="2s", session_timeout="4s",
     )  # fmt: skip
     with Crew(place, tmp_path) as crew, Sender(place.settings) as sender:
         worker = crew.start()
@@ -57,6 +57,10 @@ def test_a_worker_on_rocksdb_is_exact_after_a_kill_and_leaves_nothing_on_the_dis
             snapshots.wait_until_exact(compute(sender.records, now_ms=end_ms - LATENESS_MS), 40)
         finally:
             snapshots.close()
+        (own,) = scratch(tmp_path)
+        assert (
+            sum(path.is_dir() for path in own.iterdir()) == 2 * PARTITIONS
+        )  # those of earlier owners are gone
         worker.signal(signal.SIGTERM)
         assert worker.wait_for_end(10) == 0
         assert scratch(tmp_path) == set()

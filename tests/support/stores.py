@@ -14,7 +14,7 @@ from stream_app.state.rocks import RocksStore
 from stream_app.state.shelf import Shelf
 from stream_app.state.slices import MemoryStore, SliceStore
 
-ONE_IN = 12
+ONE_IN = 6
 
 
 @cache
