@@ -81,8 +81,8 @@ KEY_MEANINGS: Final = {
 }
 
 REASON_MEANINGS: Final = {
-    Reason.INVALID_JSON: "the value is not one JSON object in UTF-8",
-    Reason.INVALID_EVENT: "a field is missing, or has a wrong type or value",
+    Reason.INVALID_JSON: "the value is not JSON in UTF-8, or nested too deeply",
+    Reason.INVALID_EVENT: "it is no object, or a field is missing or has a wrong type or value",
     Reason.UNKNOWN_TYPE: "the event type is not one of the topic's",
     Reason.KEY_MISMATCH: "the record key is not the customer_id",
     Reason.TOO_LARGE: "the record is larger than `STREAM_APP_MAX_EVENT_BYTES`",

@@ -30,6 +30,7 @@ from tests.support.programs import (
     run_program,
     wait_until,
 )
+from tests.support.raw_sender import RawSender
 from tests.support.traffic import Headers, Sender, customers, delivered, one_in_each
 
 pytestmark = pytest.mark.integration
@@ -177,12 +178,16 @@ def evidence(
     directory: Path = tmp_path_factory.mktemp("dead_letters")
     place = installation(broker.address, redis_server.url, directory)
     create_roomy_topics(place.settings)
-    with Crew(place, directory) as crew, Sender(place.settings) as sender:
+    with (
+        Crew(place, directory) as crew,
+        Sender(place.settings) as sender,
+        RawSender(place.settings) as raw_sender,
+    ):
         worker = crew.start()
         snapshots = LastSnapshots(place.address, place.settings.prefix)
         found = Evidence(place, lambda: worker.alive, total=snapshots.total)
         _let_time_begin(sender, snapshots)
-        _send_mixed(sender, found)
+        _send_mixed(sender, raw_sender, found)
         reader = TopicReader(place.address, place.topic("deadletters"), max_bytes=20_000_000)
         with suppress(AssertionError):  # the tests say which one is missing
             wait_until(
@@ -210,13 +215,13 @@ def _let_time_begin(sender: Sender, snapshots: LastSnapshots) -> None:
     wait_until(begun, 20, "there is a watermark", every=0.4)
 
 
-def _send_mixed(sender: Sender, found: Evidence) -> None:
+def _send_mixed(sender: Sender, raw_sender: RawSender, found: Evidence) -> None:
     people = one_in_each(PARTITIONS)
     odd = [Bad(what, "", "", value, headers=headers) for what, value, headers in GOOD_BUT_ODD]
     for number, bad in enumerate([*BAD, *odd]):
         sender.send(delivered(people[number % PARTITIONS], NOW, "good"), delivered(ALICE, NOW, "good"))
         found.good += 2
-        metadata = sender.raw(bad.topic, bad.key, bad.value, bad.headers).get(20)
+        metadata = raw_sender.send(bad.topic, 0, bad.key, bad.value, bad.headers).result(20)
         if bad.reason:
             found.sent.append((bad, metadata))
     sender.flush()

@@ -28,6 +28,7 @@ from stream_app.failure import Failure
 from stream_app.ingest.batches import BatchConsumer, BatchConsumerThread
 from stream_app.ingest.records import ForgivingBatches, NamedPartitionRecords
 from tests.support.brokers import Broker
+from tests.support.hostile import WrongName
 from tests.support.programs import (
     Crew,
     Installation,
@@ -48,13 +49,6 @@ EACH = 50
 CHECKSUM, CODEC, FIRST_RECORD = 17, 22, 61
 """Where they lie in a batch; the checksum is of all that follows it."""
 ALICE = next(customers(0, PARTITIONS, "alice"))
-
-
-class WrongName(str):
-    """A header's name that a producer writes as bytes that are no UTF-8."""
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return super().encode(encoding, errors).replace(b"?", b"\xff")
 
 
 def delivery(campaign: str, customer: str = ALICE) -> bytes:
@@ -289,6 +283,7 @@ def test_committed_offsets_out_of_reach_amid_a_rebalance_are_a_warning_and_journ
         sought.update(offsets)
 
     consumer: Any = object.__new__(BatchConsumer)
+    consumer.__post_init__()
     consumer._read_offset = {}
     consumer.seek_to_committed = raise_it
     consumer.assignment = lambda: {place, TP("unknown", 0)}
