@@ -54,11 +54,11 @@ _PAUSE_SECONDS = 1.0
 class Engine:
     """All shards and mergers of one worker."""
 
-    def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str]) -> None:
+    def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str], lease: Lease) -> None:
         self.settings = settings
-        self.lease = Lease(settings.session_timeout)
-        self.publisher = Publisher(settings, self.lease)
-        self.view = RedisView(settings, self._everything, self._owns)
+        self.lease = lease
+        self.publisher = Publisher(settings, lease)
+        self.view = RedisView(settings, lease, self._everything, self._owns)
         self.topics = TopicWatch(settings)
         self._surroundings = Surroundings(settings, rules, self.publisher, self.view, self.topics)
         self.shards: dict[int, ShardStation] = {}
@@ -74,7 +74,6 @@ class Engine:
         self._next_look: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
         self._handover = asyncio.Lock()
-        self._lease_keeper: asyncio.Task[None] | None = None
         self._shortened_since: dict[TopicPartition, float] = {}
 
     async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
@@ -82,13 +81,10 @@ class Engine:
         ``read_again`` told where records are missing."""
         self._ends_from = ends_from
         self._read_again = read_again
-        self._lease_keeper = asyncio.create_task(self.lease.keep())
         await self.publisher.start()
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._lease_keeper is not None:
-            self._lease_keeper.cancel()
         await self.publisher.stop()
 
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:

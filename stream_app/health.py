@@ -33,6 +33,8 @@ class Health:
     """When Kafka gave its last answer, if it gives none now."""
     shards: list[int] = field(default_factory=list)
     mergers: list[int] = field(default_factory=list)
+    longest_block_ms: int = 0
+    """For how long the event loop has been blocked at most, since the start."""
 
     @property
     def is_live(self) -> bool:
@@ -56,5 +58,6 @@ class Health:
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """The HTTP status and body of /ready."""
         reasons = self.reasons
-        body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-        return 503 if reasons else 200, body | {"shards": self.shards, "mergers": self.mergers}
+        body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+        body |= {"shards": self.shards, "mergers": self.mergers, "longest_block_ms": self.longest_block_ms}
+        return 503 if reasons else 200, body

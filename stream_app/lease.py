@@ -1,8 +1,9 @@
 """The lease: a worker that stood still for too long must not write any more. Stands at the edge.
 
 A process that is suspended past its session timeout wakes up believing that it owns its partitions, which others
-have taken over. Journals fence themselves; what else it was about to write cannot be fenced, so whatever runs first
-after the pause looks here, and ends the process.
+have taken over. Journals fence themselves; what else it was about to write cannot be fenced. So the event loop and
+a thread beside it leave signs of life, and whichever runs first after a pause sees how long it was, and ends the
+process before anything else is done. The loop also measures for how long it was blocked.
 """
 
 from __future__ import annotations
@@ -10,36 +11,58 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import selectors
+from typing import Any
 
 from stream_app.clock import monotonic_seconds
 
 logger = logging.getLogger(__name__)
 
-_RENEWED_EVERY_SECONDS = 0.2
 _SHARE_OF_SESSION = 0.8
 
 
 class Lease:
-    """Renewed by a task of its own for as long as the process runs; ``check`` before every write."""
+    """Renewed by every sign of life; checked, by the same call, before every write. May be called from any thread."""
 
     def __init__(self, session_timeout_ms: int) -> None:
         self._seconds = session_timeout_ms / 1000 * _SHARE_OF_SESSION
         self._renewed_at = monotonic_seconds()
+        self.longest_block_seconds = 0.0
+        """For how long the event loop was blocked at most, by work that did not let others run."""
 
-    async def keep(self) -> None:
-        """Renew the lease from now on, until cancelled."""
-        self._renewed_at = monotonic_seconds()
-        while True:
-            self.check()
-            self._renewed_at = monotonic_seconds()
-            await asyncio.sleep(_RENEWED_EVERY_SECONDS)
+    def renew(self) -> None:
+        """A sign of life; ends the process if the last was so long ago that its partitions may be another's.
 
-    def check(self) -> None:
-        """End the process if it stood still for so long that its partitions may be another's."""
-        still = monotonic_seconds() - self._renewed_at
+        A loop that is busy for that long is not a process that stood still: other threads renew the lease then.
+        """
+        now = monotonic_seconds()
+        still, self._renewed_at = now - self._renewed_at, now
         if still > self._seconds:
             logger.critical(
                 "stood still for %.1f s: another worker may own the partitions: restart it", still
             )
             logging.shutdown()
             os._exit(1)
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """An event loop that renews the lease whenever it wakes up, before it does anything else."""
+        return asyncio.SelectorEventLoop(_Selector(self))
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for what the event loop waits for."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self._lease = lease
+        self._woke_at: float | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait; what runs between two calls blocks the loop."""
+        if self._woke_at is not None:
+            blocked = monotonic_seconds() - self._woke_at
+            self._lease.longest_block_seconds = max(self._lease.longest_block_seconds, blocked)
+        found: Any = super().select(timeout)
+        self._lease.renew()
+        self._woke_at = monotonic_seconds()
+        return list(found)

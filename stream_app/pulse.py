@@ -16,9 +16,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from stream_app.lease import Lease
+
 logger = logging.getLogger(__name__)
 
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.5
 _FRAMES = 20
 
 Loops = Callable[[], Mapping[str, asyncio.AbstractEventLoop]]
@@ -46,11 +48,12 @@ class _Loop:
 
 
 class Pulse(threading.Thread):
-    """Watches the event loops from ``start`` to the end of the process."""
+    """Watches the event loops, and renews the lease while they are busy, from ``start`` to the end of the process."""
 
-    def __init__(self, loops: Loops, stuck_after_seconds: float) -> None:
+    def __init__(self, loops: Loops, stuck_after_seconds: float, lease: Lease) -> None:
         super().__init__(name="pulse", daemon=True)
         self._loops = loops
+        self._lease = lease
         # Beats are counted, not seconds: while the process is suspended there are none.
         self._most_missed = int(stuck_after_seconds / _BEAT_SECONDS)
 
@@ -59,6 +62,7 @@ class Pulse(threading.Thread):
         known: dict[str, _Loop] = {}
         never = threading.Event()
         while not never.wait(_BEAT_SECONDS):
+            self._lease.renew()
             for name, loop in self._loops().items():
                 seen = known.setdefault(name, _Loop())
                 seen.ask(loop)

@@ -23,13 +23,13 @@ from stream_app.alerts.rules import Rules
 from stream_app.engine import Engine
 from stream_app.ingest import topics
 from stream_app.ingest.batches import BatchConsumer, BatchSchema, BatchTransport
+from stream_app.ingest.topic_specs import MERGE_TABLE, SHARDS_TABLE
+from stream_app.lease import Lease
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options
 from stream_app.state.slices import SliceStore
 from stream_app.state.tables import JournalTable
 
-SHARDS_TABLE = "shards"
-MERGE_TABLE = "merge"
 _COMMIT_SECONDS = 1.0
 _BATCHES_WAITING = 16
 _HEARTBEATS_A_SESSION = 4
@@ -65,13 +65,13 @@ class SignalsApp(faust.App):
         return ends
 
 
-def build_app(settings: Settings, rules: Rules, store: SliceStore) -> SignalsApp:
+def build_app(settings: Settings, rules: Rules, store: SliceStore, lease: Lease) -> SignalsApp:
     """The whole topology, ready to be started; ``store`` has the state's bytes at rest."""
     app = SignalsApp(settings.group_id, **_faust_options(settings))
     app.fetch_wait_ms = settings.fetch_wait
     tables = [_table(app, name, settings, store) for name in (SHARDS_TABLE, MERGE_TABLE)]
     app.engine = engine = Engine(
-        settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name)
+        settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name), lease
     )
     tables[0].open_partitions = lambda journals: _or_crash(app, engine.open_shards(journals))
     tables[1].open_partitions = lambda journals: _or_crash(app, engine.open_mergers(journals))

@@ -52,14 +52,26 @@ class Watchdog:
     def health(self) -> Health:
         """How the worker is now."""
         engine = self._app.engine
-        return Health(self.stage, self._silent_since_ms, sorted(engine.shards), sorted(engine.mergers))
+        blocked_ms = round(engine.lease.longest_block_seconds * 1000)
+        return Health(
+            self.stage, self._silent_since_ms, sorted(engine.shards), sorted(engine.mergers), blocked_ms
+        )
 
     @property
     def stage(self) -> Stage:
         """How far the worker is."""
-        if self._stage is Stage.RECOVERING and not self._app.rebalancing:
+        if self._stage is Stage.RECOVERING and not self._app.rebalancing and self._all_open():
             return Stage.SERVING
         return self._stage
+
+    def _all_open(self) -> bool:
+        """Whether all partitions that were assigned can be counted: without its journal, one is not opened."""
+        position_of = self._app.engine.position_of
+        return all(position_of(place) is not None for place in self._assigned())
+
+    def _assigned(self) -> list[TopicPartition]:
+        topics = {self._settings.topic(topic) for topic in (*INPUT_TOPICS, PARTIALS)}
+        return [place for place in self._consumer.assignment() if place.topic in topics]
 
     def ends(self, failed: bool) -> None:
         """From now on the worker is ending."""
@@ -109,10 +121,8 @@ class Watchdog:
 
     def _offsets(self) -> dict[TopicPartition, int]:
         """The places that are read, and from where; another one if there are none, as an answer is wanted."""
-        engine = self._app.engine
-        numbers = {topic: engine.shards.keys() for topic in INPUT_TOPICS} | {PARTIALS: engine.mergers.keys()}
-        places = [TopicPartition(self._settings.topic(topic), n) for topic in numbers for n in numbers[topic]]
-        found = {place: offset for place in places if (offset := engine.position_of(place)) is not None}
+        position_of = self._app.engine.position_of
+        found = {place: at for place in self._assigned() if (at := position_of(place)) is not None}
         return found or {TopicPartition(self._settings.topic(PARTIALS), 0): 0}
 
     def _sights(self, ends: Mapping[TopicPartition, int]) -> Iterator[Sight]:

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 from stream_app.alerts.rules import Rules, RulesError, load_rules
 from stream_app.failure import Failure
+from stream_app.ingest.topic_specs import changelog_specs, topic_specs
+from stream_app.lease import Lease
 from stream_app.pulse import Pulse
 from stream_app.settings import Settings, SettingsError
 from stream_app.sinks.http_server import HttpServer
@@ -43,15 +45,17 @@ def run(settings: Settings) -> NoReturn:
     except RulesError as problem:
         raise SettingsError(str(problem)) from None
     with closing(open_store(settings)) as store:
-        created = ensure_topics(settings)
+        created = ensure_topics(settings, (*topic_specs(settings), *changelog_specs(settings)))
         if created:
             logger.info("created the topics %s", ", ".join(created))
-        asyncio.run(_serve(settings, rules, store))
+        lease = Lease(settings.session_timeout)
+        with asyncio.Runner(loop_factory=lease.loop) as runner:
+            runner.run(_serve(settings, rules, store, lease))
 
 
-async def _serve(settings: Settings, rules: Rules, store: SliceStore) -> NoReturn:
+async def _serve(settings: Settings, rules: Rules, store: SliceStore, lease: Lease) -> NoReturn:
     """Run until a signal or a failure, then end the process: Faust's agents and threads may outlive it."""
-    app = build_app(settings, rules, store)
+    app = build_app(settings, rules, store, lease)
     watchdog = Watchdog(app, settings)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,7 +63,7 @@ async def _serve(settings: Settings, rules: Rules, store: SliceStore) -> NoRetur
         loop.add_signal_handler(number, asked.set)
     async with HttpServer(settings, watchdog.routes) as server:
         logger.info("liveness and readiness on %s/live, /ready", server.url)
-        Pulse(watchdog.loops, settings.stuck_after / 1000).start()
+        Pulse(watchdog.loops, settings.stuck_after / 1000, lease).start()
         failure = await _until_the_end(app, watchdog, asked)
         watchdog.ends(failed=failure is not None)
         if failure is not None:

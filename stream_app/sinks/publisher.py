@@ -171,7 +171,7 @@ class Publisher:
         producer = self._producer_of_large if is_large else self._producer
         if producer is None:
             raise RuntimeError("the publisher was not started")
-        self._lease.check()
+        self._lease.renew()
         future: asyncio.Future[Any] = await producer.send(
             record.topic,
             value=record.value,

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from stream_app.clock import now_ms
+from stream_app.lease import Lease
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.connections import redis_options
@@ -82,9 +83,10 @@ class View(Protocol):
 class RedisView:
     """Writes snapshots, alerts and customers to Redis, in the background."""
 
-    def __init__(self, settings: Settings, refill: Refill, owns: Owns) -> None:
+    def __init__(self, settings: Settings, lease: Lease, refill: Refill, owns: Owns) -> None:
         self._prefix = settings.redis_prefix
         self._options = redis_options(settings)
+        self._lease = lease
         self._refill = refill
         self._owns = owns
         self._waiting: dict[str, Snapshot | FiringAlert | CustomerRisk] = {}
@@ -266,6 +268,7 @@ class RedisView:
         for command in commands:
             pipeline.execute_command(*command)
         pipeline.set(self._marker, count, ex=_MARKER_SECONDS, get=True)
+        self._lease.renew()
         results: list[Any] = await pipeline.execute(raise_on_error=False)
         before = results.pop()
         if isinstance(before, ResponseError):

@@ -17,7 +17,7 @@ from typing import Any, Final
 import redis
 
 from stream_app.clock import DAY_MS, HOUR_MS
-from tests.chaos.pulse import PulseWatch
+from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_TOPICS, BAD_VALUE, PARTITIONS, Traffic
 from tests.oracle import compute
 from tests.support.comparison import to_ms
@@ -58,7 +58,7 @@ class Stage:
         self.crew = Crew(self.place, directory)
         self.sender = Sender(self.place.settings)
         self.traffic = Traffic(self.sender, seed, a_second)
-        self.pulse = PulseWatch(self.place, self.traffic.pulses)
+        self.probe = ProbeWatch(self.place, self.traffic.probes)
 
     def start(self, workers: int) -> list[Worker]:
         """Start so many workers, and the traffic when they serve."""
@@ -66,7 +66,7 @@ class Stage:
         for _ in range(workers - 1):
             self.crew.start()
         self.traffic.start()
-        self.pulse.start()
+        self.probe.start()
         return self.crew.workers
 
     def __enter__(self) -> Stage:
@@ -74,7 +74,7 @@ class Stage:
 
     def __exit__(self, *problem: object) -> None:
         self.crew.__exit__()
-        self.pulse.__exit__()
+        self.probe.__exit__()
         self.traffic.__exit__()
         self.sender.close()
 

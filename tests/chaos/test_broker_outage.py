@@ -46,7 +46,7 @@ def test_a_broker_that_stops_and_returns_costs_nothing_but_time(scene: Scene) ->
     """One that keeps its records is stopped; one that would lose them is suspended."""
     stage, broker, _ = scene
     workers = stage.start(2)
-    stage.pulse.served_after(time.monotonic(), 30)
+    stage.probe.served_after(time.monotonic(), 30)
     before = [resident_bytes(worker) for worker in workers]
     go_away, come_back = (
         (broker.stop, broker.start) if broker.keeps_records else (broker.pause, broker.resume)
@@ -55,7 +55,7 @@ def test_a_broker_that_stops_and_returns_costs_nothing_but_time(scene: Scene) ->
     time.sleep(OUTAGE_SECONDS)
     grown = max(resident_bytes(worker) - held for worker, held in zip(workers, before, strict=True))
     come_back()
-    took = stage.pulse.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
+    took = stage.probe.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
     print(f"away for {OUTAGE_SECONDS:.0f} s; served {took:.1f} s after its return; grew by {grown:,} bytes")
     assert took < CATCH_UP_SECONDS
     assert grown < MOST_GROWTH_BYTES
@@ -75,7 +75,7 @@ def test_connections_that_break_again_and_again_change_nothing(scene: Scene) -> 
         proxy.cut()
         time.sleep(stage.chance.uniform(0.0, 1.0))
         proxy.accept()
-    took = stage.pulse.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
+    took = stage.probe.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
     print(f"served {took:.1f} s after the last cut")
     assert took < CATCH_UP_SECONDS
     stage.settle()
@@ -94,7 +94,7 @@ def test_a_slow_broker_is_waited_for(scene: Scene) -> None:
     grown = max(resident_bytes(worker) - held for worker, held in zip(workers, before, strict=True))
     proxy.limit(None)
     proxy.delay(0.0)
-    took = stage.pulse.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
+    took = stage.probe.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
     print(f"served {took:.1f} s after the network was good again; grew by {grown:,} bytes")
     assert took < CATCH_UP_SECONDS
     assert grown < MOST_GROWTH_BYTES

@@ -27,7 +27,7 @@ def test_workers_killed_at_any_moment_lose_nothing_and_count_nothing_twice(stage
     stage.start(WORKERS)
     for _ in range(KILLS):
         kill_one(stage)
-    assert stage.pulse.served_after(time.monotonic(), 30) < 30
+    assert stage.probe.served_after(time.monotonic(), 30) < 30
     stage.settle()
 
 
@@ -51,11 +51,11 @@ def kill_one(stage: Stage) -> None:
 def test_every_partition_is_served_again_within_ten_seconds_of_a_kill(stage: Stage) -> None:
     """Two workers serve; one is killed. The other takes its partitions over."""
     first, second = stage.start(WORKERS)
-    stage.pulse.served_after(time.monotonic(), 30)
+    stage.probe.served_after(time.monotonic(), 30)
     chosen = random.Random(stage.seed).choice([first, second])
     moment = time.monotonic()
     chosen.kill()
-    took = stage.pulse.served_after(moment, 30)
+    took = stage.probe.served_after(moment, 30)
     print(f"served again {took:.1f} s after the kill")
     assert took < SERVED_SECONDS
     stage.settle()

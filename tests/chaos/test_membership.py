@@ -34,7 +34,7 @@ def test_workers_that_join_and_leave_change_no_number(stage: Stage) -> None:
         while len(stage.crew.alive) != wanted and changes < CHANGES:
             moment = time.monotonic()
             killed = change_one(stage, wanted)
-            took = stage.pulse.served_after(moment, GIVE_UP_SECONDS)
+            took = stage.probe.served_after(moment, GIVE_UP_SECONDS)
             slowest = max(slowest, took if killed else 0.0)
             changes += 1
     print(f"{changes} changes; the slowest kill was made good after {slowest:.1f} s")
@@ -63,11 +63,11 @@ def change_one(stage: Stage, wanted: int) -> bool:
 def test_a_worker_that_stood_still_past_its_session_changes_nothing(stage: Stage) -> None:
     """SIGSTOP under load, twice the session timeout, SIGCONT: its partitions have another owner by then."""
     first, second = stage.start(2)
-    stage.pulse.served_after(time.monotonic(), 30)
+    stage.probe.served_after(time.monotonic(), 30)
     time.sleep(stage.chance.uniform(0.0, 1.0))
     moment = time.monotonic()
     first.signal(signal.SIGSTOP)
-    took = stage.pulse.served_after(moment, GIVE_UP_SECONDS)
+    took = stage.probe.served_after(moment, GIVE_UP_SECONDS)
     time.sleep(max(0.0, moment + STILL_SECONDS - time.monotonic()))
     first.signal(signal.SIGCONT)
     _wait_until_it_has_ended(first)
@@ -92,7 +92,7 @@ def test_two_that_stand_still_and_a_third_that_is_killed_change_nothing(stage: S
     second.signal(signal.SIGCONT)
     _wait_until_it_has_ended(first)
     _wait_until_it_has_ended(second)
-    assert stage.pulse.served_after(time.monotonic(), GIVE_UP_SECONDS) < GIVE_UP_SECONDS
+    assert stage.probe.served_after(time.monotonic(), GIVE_UP_SECONDS) < GIVE_UP_SECONDS
     stage.settle()
     assert fourth.alive
 

@@ -37,10 +37,10 @@ def test_redis_may_do_what_it_likes(
 ) -> None:
     with Stage(broker.address, own_redis.url, tmp_path, seed) as stage:
         workers = stage.start(2)
-        stage.pulse.served_after(time.monotonic(), 30)
+        stage.probe.served_after(time.monotonic(), 30)
         own_redis.stop()
         time.sleep(OUTAGE_SECONDS)
-        counted = stage.pulse.served_after(time.monotonic(), COUNTED_SECONDS)
+        counted = stage.probe.served_after(time.monotonic(), COUNTED_SECONDS)
         print(f"without Redis, what is sent is counted after {counted:.1f} s")
         own_redis.start()  # empty, at the same address
         print(f"away, then replaced by an empty one: right after {right_again(stage):.1f} s")
@@ -57,7 +57,7 @@ def test_redis_may_do_what_it_likes(
 def right_again(stage: Stage) -> float:
     """Wait until Redis shows at least what was counted by now, of every key; returns how long it took."""
     moment = time.monotonic()
-    counted = stage.pulse.counted()
+    counted = stage.probe.counted()
     shown = client(stage)
     wait_until(
         lambda: not behind(shown, stage, counted), RIGHT_AGAIN_SECONDS, "Redis shows every key", every=0.05

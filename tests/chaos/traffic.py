@@ -1,7 +1,7 @@
-"""Endless life for the chaos suite, repeated by its seed: chapters of generated events, with alarms and pulses.
+"""Endless life for the chaos suite, repeated by its seed: chapters of generated events, with alarms and probes.
 
 Every chapter covers ten minutes of event time and is sent in a second or two. An *alarm* is a campaign whose
-opt-outs all fall into one pane, so that what must be told of it is known beforehand. A *pulse* is one event for
+opt-outs all fall into one pane, so that what must be told of it is known beforehand. A *probe* is one event for
 each partition, twice a second: from outside, the only sign that a partition is served.
 """
 
@@ -22,7 +22,7 @@ CHAPTER_EVENTS: Final = 600
 CHAPTERS_AN_ALARM: Final = 4
 READERS: Final = 240
 LEAVERS: Final = 24
-PULSES_A_SECOND: Final = 2
+PROBES_A_SECOND: Final = 2
 CHUNKS_A_SECOND: Final = 20
 BAD_RECORD_EVERY: Final = 5  # chunks
 BAD_TOPICS: Final = ("email.opens", "carts", "tickets")
@@ -30,8 +30,8 @@ BAD_VALUE: Final = b"{"
 
 
 @dataclass
-class Pulse:
-    """When the pulses of one partition were confirmed by the broker (monotonic seconds)."""
+class Probe:
+    """When the probes of one partition were confirmed by the broker (monotonic seconds)."""
 
     sent_at: list[float] = field(default_factory=list)
 
@@ -47,8 +47,8 @@ class Traffic(threading.Thread):
         self._start_ms = (now_ms() - 20 * DAY_MS) // CHAPTER_MS * CHAPTER_MS
         self._time_ms = self._start_ms
         self._end = threading.Event()
-        self._people = one_in_each(PARTITIONS, "pulse")
-        self.pulses = {number: Pulse() for number in range(PARTITIONS)}
+        self._people = one_in_each(PARTITIONS, "probe")
+        self.probes = {number: Probe() for number in range(PARTITIONS)}
         self.alarms: dict[str, int] = {}
         self.bad: list[Any] = []
         self.problem: BaseException | None = None
@@ -67,8 +67,8 @@ class Traffic(threading.Thread):
                 if number % BAD_RECORD_EVERY == 0:
                     topic, partition = BAD_TOPICS[number % len(BAD_TOPICS)], number % PARTITIONS
                     self.bad.append(self.sender.raw(topic, b"nobody", BAD_VALUE, partition=partition))
-                if number % (CHUNKS_A_SECOND // PULSES_A_SECOND) == 0:
-                    self._send_pulses()
+                if number % (CHUNKS_A_SECOND // PROBES_A_SECOND) == 0:
+                    self._send_probes()
                 self.sender.flush()
                 self._end.wait(max(0.0, len(chunk) / self._a_second - (time.monotonic() - begun)))
         except BaseException as problem:  # noqa: BLE001 - raised again where the test waits for it
@@ -111,13 +111,13 @@ class Traffic(threading.Thread):
         ]
         return made
 
-    def _send_pulses(self) -> None:
+    def _send_probes(self) -> None:
         for number, person in enumerate(self._people):
-            self.sender.send(delivered(person, self._time_ms, f"pulse-{number}"))
+            self.sender.send(delivered(person, self._time_ms, f"probe-{number}"))
         self.sender.flush()
         now = time.monotonic()
-        for pulse in self.pulses.values():
-            pulse.sent_at.append(now)
+        for probe in self.probes.values():
+            probe.sent_at.append(now)
 
     def __enter__(self) -> Traffic:
         self.start()

@@ -14,8 +14,9 @@ from uuid import uuid4
 import pytest
 import redis
 
-from stream_app.clock import DAY_MS, SECOND_MS, now_ms
+from stream_app.clock import DAY_MS, HOUR_MS, SECOND_MS, now_ms
 from stream_app.dev import EmbeddedRedis
+from stream_app.lease import Lease
 from stream_app.metrics.snapshots import Snapshot, take_snapshot
 from stream_app.metrics.windows import MergedKey
 from stream_app.settings import load_settings
@@ -198,7 +199,7 @@ class Alone:
         settings = load_settings(redis=self.server.url, prefix=f"alone-{uuid4().hex}.")
         self.prefix = settings.redis_prefix
         self.client: Any = redis.Redis.from_url(self.server.url)
-        self.view = RedisView(settings, self.everything, lambda dimension, key: True)
+        self.view = RedisView(settings, Lease(HOUR_MS), self.everything, lambda dimension, key: True)
 
     async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
         self.refills += 1

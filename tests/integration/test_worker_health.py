@@ -104,7 +104,9 @@ def test_a_worker_becomes_ready_and_says_what_keeps_it_until_then(
             "waiting for its share of the partitions",
             "recovering partitions",
         }
-        assert _ask(worker, "/ready")[1] == {
+        body = _ask(worker, "/ready")[1]
+        assert 0 < body.pop("longest_block_ms") < START * 1000
+        assert body == {
             "status": "ready",
             "reasons": [],
             "shards": [0, 1, 2, 3],

@@ -10,11 +10,11 @@ SINCE_MS = 1_763_719_200_000
 
 
 def test_a_worker_that_serves_is_live_and_ready() -> None:
-    health = Health(Stage.SERVING, None, [0, 1], [0, 1])
+    health = Health(Stage.SERVING, None, [0, 1], [0, 1], 83)
     assert health.liveness() == (200, {"status": "live"})
     assert health.readiness() == (
         200,
-        {"status": "ready", "reasons": [], "shards": [0, 1], "mergers": [0, 1]},
+        {"status": "ready", "reasons": [], "shards": [0, 1], "mergers": [0, 1], "longest_block_ms": 83},
     )
 
 
@@ -54,6 +54,7 @@ def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_says_sinc
             "reasons": ["cannot reach Kafka since 2025-11-21T10:00:00.000Z"],
             "shards": [2],
             "mergers": [2],
+            "longest_block_ms": 0,
         },
     )
 

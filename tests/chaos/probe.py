@@ -1,6 +1,6 @@
-"""Watches the pulses from outside: for how long a partition was not served. Stands beside the traffic.
+"""Watches the probes from outside: for how long a partition was not served. Stands beside the traffic.
 
-A pulse counts as seen when a snapshot of its campaign counts it, which takes its shard *and* the merger that
+A probe counts as seen when a snapshot of its campaign counts it, which takes its shard *and* the merger that
 adds it up. So what is measured is what a dashboard would see.
 """
 
@@ -12,21 +12,21 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.chaos.traffic import Pulse
+from tests.chaos.traffic import Probe
 from tests.support.programs import Installation, Json, LastSnapshots
 
 POLL_MILLISECONDS: Final = 100
 
 
-class PulseWatch(threading.Thread):
-    """Notes when so many pulses of a partition were first seen counted (monotonic seconds)."""
+class ProbeWatch(threading.Thread):
+    """Notes when so many probes of a partition were first seen counted (monotonic seconds)."""
 
-    def __init__(self, place: Installation, pulses: Mapping[int, Pulse]) -> None:
-        super().__init__(name="pulse", daemon=True)
+    def __init__(self, place: Installation, probes: Mapping[int, Probe]) -> None:
+        super().__init__(name="probe", daemon=True)
         self._place = place
-        self._pulses = pulses
+        self._probes = probes
         self._end = threading.Event()
-        self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in pulses}
+        self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in probes}
         self._counted: dict[str, Json] = {}
         self._problem: BaseException | None = None
 
@@ -41,7 +41,7 @@ class PulseWatch(threading.Thread):
             while not self._end.is_set():
                 self._counted = snapshots.update()
                 for number, seen in self._seen.items():
-                    count = snapshots.held(f"campaign:pulse-{number}", "deliveries") or 0
+                    count = snapshots.held(f"campaign:probe-{number}", "deliveries") or 0
                     if count > (seen[-1][0] if seen else 0):
                         seen.append((count, time.monotonic()))
                 snapshots.records.clear()
@@ -50,23 +50,23 @@ class PulseWatch(threading.Thread):
             self._problem = problem
 
     def served_after(self, moment: float, seconds: float) -> float:
-        """Wait until every partition counts a pulse sent after this moment; returns how long the slowest took,
+        """Wait until every partition counts a probe sent after this moment; returns how long the slowest took,
         from that moment on."""
-        return max(self._served_after(number, moment, seconds) for number in self._pulses)
+        return max(self._served_after(number, moment, seconds) for number in self._probes)
 
     def _served_after(self, number: int, moment: float, seconds: float) -> float:
         deadline = moment + seconds
         while time.monotonic() < deadline:
             if self._problem is not None:
                 raise self._problem
-            wanted = bisect_right(self._pulses[number].sent_at, moment) + 1
+            wanted = bisect_right(self._probes[number].sent_at, moment) + 1
             for count, at in self._seen[number]:
                 if count >= wanted:
                     return at - moment
             time.sleep(0.05)
         raise AssertionError(f"partition {number} was not served within {seconds} s")
 
-    def __enter__(self) -> PulseWatch:
+    def __enter__(self) -> ProbeWatch:
         self.start()
         return self
 
