@@ -40,7 +40,7 @@ STREAM_APP_STORE              memory       or rocksdb: state at rest on disk
 STREAM_APP_FLUSH_INTERVAL     200ms        how often changes are journaled
 STREAM_APP_SNAPSHOT_INTERVAL  1s           shortest time between two snapshots
 STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
-STREAM_APP_SESSION_TIMEOUT    10s          until another worker takes over
+STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over
 STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
 STREAM_APP_HTTP               127.0.0.1:0  where a worker serves /live and /ready; 0 is any free port
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,

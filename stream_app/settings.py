@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
     session_timeout: Duration = Field(
-        10 * SECOND_MS,
+        6 * SECOND_MS,
         ge=1000,
         le=MINUTE_MS,
         description="after this silence a worker's partitions move to another",
