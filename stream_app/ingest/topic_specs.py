@@ -12,6 +12,8 @@ from stream_app.clock import DAY_MS
 from stream_app.ingest.topics import ALERT_TOPICS, DEAD_LETTERS, INPUT_TOPICS, METRICS, PARTIALS
 from stream_app.settings import Settings
 
+SHARDS_TABLE: Final = "shards"
+MERGE_TABLE: Final = "merge"
 REPLAYED: Final = "deadletters.replayed"
 """Internal: notes which dead letters were replayed, so that none is replayed twice."""
 
@@ -55,6 +57,14 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
 def input_topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     """The seven input topics."""
     return tuple(TopicSpec(settings.topic(name), settings.partitions, exact=True) for name in INPUT_TOPICS)
+
+
+def changelog_specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    """The journals of the shards and the mergers, under the names that Faust gives them. It would create them too,
+    but so late that a worker may be given partitions without their journals."""
+    names = [f"{settings.group_id}-{table}-changelog" for table in (SHARDS_TABLE, MERGE_TABLE)]
+    configs = {"cleanup.policy": "compact"}
+    return tuple(TopicSpec(name, settings.partitions, exact=True, configs=configs) for name in names)
 
 
 def replayed_topic_spec(settings: Settings) -> TopicSpec:

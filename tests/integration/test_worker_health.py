@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from kafka import KafkaAdminClient
 
 from stream_app.clock import now_ms
 from stream_app.dev import EmbeddedRedis
@@ -112,6 +113,25 @@ def test_a_worker_becomes_ready_and_says_what_keeps_it_until_then(
             "shards": [0, 1, 2, 3],
             "mergers": [0, 1, 2, 3],
         }
+
+
+def test_the_first_worker_of_an_installation_creates_the_journals_before_it_is_given_partitions(
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    place = installation(broker.address, redis_server.url, tmp_path)
+    with _worker(place, tmp_path / "log") as worker:
+        _wait_for_ready(worker)
+        created = next(x for x in worker.log.read_text("utf-8").splitlines() if "created the topics" in x)
+        admin = KafkaAdminClient(bootstrap_servers=place.address)
+        try:
+            there = {
+                t["name"] for t in admin.describe_topics() if t["name"].startswith(place.settings.prefix)
+            }
+        finally:
+            admin.close()
+        assert there == set(created.partition("created the topics ")[2].split(", "))
+        assert len([name for name in there if name.endswith("-changelog")]) == 2
+        assert not worker.said("serving shards []")
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks the kernel of Linux")
