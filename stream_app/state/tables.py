@@ -52,10 +52,7 @@ class JournalStore(Store[bytes, bytes]):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """All changelog records have been replayed: hand the partitions to the engine."""
-        owned = {tp.partition for tp in active_tps}
-        self._let_go([partition for partition in self.journals if partition not in owned])
-        journals = {partition: self._journal(partition) for partition in sorted(owned)}
-        await self.table.opened(journals, self.failure)
+        await self.table.opened(lambda: self._recovered({tp.partition for tp in active_tps}))
 
     def persisted_offset(self, tp: TP) -> int | None:
         """None outlives a rebalance, so that a recovered state is what the journal says and nothing else."""
@@ -71,6 +68,13 @@ class JournalStore(Store[bytes, bytes]):
 
     def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
         """There are no local files to restore."""
+
+    def _recovered(self, owned: set[int]) -> dict[int, Journal]:
+        """The journals of the partitions that are ours; raises what made a replay fail."""
+        if self.failure is not None:
+            raise self.failure
+        self._let_go([partition for partition in self.journals if partition not in owned])
+        return {partition: self._journal(partition) for partition in sorted(owned)}
 
     def _journal(self, partition: int) -> Journal:
         journal = self.journals.get(partition)
@@ -98,11 +102,9 @@ class JournalTable(faust.Table[bytes, bytes]):
             "memory://", self.app, self, table_name=self.name, key_serializer="raw", value_serializer="raw"
         )
 
-    async def opened(self, journals: dict[int, Journal], failure: Exception | None) -> None:
+    async def opened(self, recovered: Callable[[], dict[int, Journal]]) -> None:
         """Open the recovered partitions, or end the worker: Faust would only log the failure."""
         try:
-            if failure is not None:
-                raise failure
-            await self.open_partitions(journals)
+            await self.open_partitions(recovered())
         except Exception as problem:  # noqa: BLE001 - the worker ends with it
             await self.app.crash(problem)
