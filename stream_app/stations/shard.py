@@ -97,6 +97,9 @@ class ShardStation(Station):
         risks = self._assess(out.customers, changes)
         for customer_id in self._take_forgotten():
             changes += self.desk.forget_customer(customer_id, self.shard.watermark.current_ms)
+            if customer_id in self._in_band:
+                self._in_band.discard(customer_id)
+                risks.append(CustomerRisk(customer_id, 0.0, None, (), 0))
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
         header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)

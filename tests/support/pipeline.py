@@ -158,6 +158,7 @@ class ShardOwner(_Owner):
             pipeline.dead_letters.append((self.number, letter))
         end = sum(number == self.number for number, _ in pipeline.dead_letters)
         self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.expired)
+        shard.forgotten_customers.clear()  # a station hands them to the churn rule, which is left out here
         self.publish(out.keys)
         for topic, progress in out.header.progress.items():
             pipeline.committed[topic, self.number] = progress[1]
