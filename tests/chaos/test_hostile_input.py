@@ -2,7 +2,8 @@
 
 A *pulse* is a good event for each shard, ten times a second. While one waits and no snapshot counts it, the shard
 or the merger behind it may stand still; the longest such time is printed, beside the longest under good records
-alone at the same pace, which is the rhythm of snapshots and what the machine takes anyway.
+alone at the same pace, which is the rhythm of snapshots. Time for which a busy machine had no processor for the
+worker is taken off both.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import statistics
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,12 +63,14 @@ Confirmation = Callable[[float], Any]
 class Pulses(threading.Thread):
     """Sends pulses in a thread of its own until told to end, and remembers when."""
 
-    def __init__(self, sender: Sender, at_ms: int) -> None:
+    def __init__(self, sender: Sender, worker: Worker, at_ms: int) -> None:
         super().__init__(name="pulses", daemon=True)
         self.sender = sender
+        self._worker = worker
         self._at_ms = at_ms
         self._end = threading.Event()
         self.sent_ms: list[int] = []
+        self._kept_waiting_ms: list[float] = []
         self.problem: BaseException | None = None
 
     def run(self) -> None:
@@ -75,6 +79,7 @@ class Pulses(threading.Thread):
             people = one_in_each(PARTITIONS, "pulse")
             while not self._end.wait(BETWEEN_PULSES_SECONDS):
                 self.sent_ms.append(now_ms())
+                self._kept_waiting_ms.append(kept_waiting_ms(self._worker.process.pid))
                 self.sender.send(*(delivered(p, self._at_ms, f"pulse-{n}") for n, p in enumerate(people)))
                 self.sender.flush()
         except BaseException as problem:  # noqa: BLE001 - raised again where the test ends
@@ -87,15 +92,21 @@ class Pulses(threading.Thread):
         if self.problem is not None:
             raise self.problem
 
-    def stalls_ms(self, place: Installation) -> list[tuple[int, int]]:
+    def stalls_ms(self, place: Installation) -> list[tuple[int, float]]:
         """When each step of a shard's count was shown, and for how long its next pulse had waited since the one
-        before, or since it was sent if that was later."""
-        steps = self._steps(place)
-        return [
-            (shown_ms, shown_ms - max(before_ms, self.sent_ms[count]))
-            for shard in steps.values()
-            for (count, before_ms), (_, shown_ms) in pairwise(shard)
-        ]
+        before, or since it was sent if that was later; without the time for which the machine kept the worker
+        waiting for a processor."""
+        stalls = []
+        for shard in self._steps(place).values():
+            for (count, before_ms), (_, shown_ms) in pairwise(shard):
+                since_ms = max(before_ms, self.sent_ms[count])
+                stall_ms = shown_ms - since_ms - (self._kept_by(shown_ms) - self._kept_by(since_ms))
+                stalls.append((shown_ms, max(0.0, stall_ms)))
+        return stalls
+
+    def _kept_by(self, time_ms: int) -> float:
+        """For how long the worker had been kept waiting at the last pulse before this time."""
+        return self._kept_waiting_ms[max(0, bisect_right(self.sent_ms, time_ms) - 1)]
 
     def _steps(self, place: Installation) -> dict[str, list[tuple[int, int]]]:
         """By shard, how many of its pulses were counted and when that was shown, until all are."""
@@ -113,6 +124,12 @@ class Pulses(threading.Thread):
         wait_until(all_shown, 20, "every pulse is counted")
         reader.close()
         return steps
+
+
+def kept_waiting_ms(pid: int) -> float:
+    """For how long a process's event loop was ready and had no processor; 0 where the system does not say."""
+    path = Path(f"/proc/{pid}/schedstat")
+    return int(path.read_text().split()[1]) / 1e6 if path.exists() else 0.0
 
 
 @dataclass
@@ -188,8 +205,9 @@ def scene(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, seed: int
         Sender(place.settings) as pulse_sender,
         RawSender(place.settings) as raw_sender,
     ):
-        pulses = Pulses(pulse_sender, start_ms + DAY_MS)
-        made = Scene(place, crew.start(), sender, raw_sender, pulses, seed, start_ms)
+        worker = crew.start()
+        pulses = Pulses(pulse_sender, worker, start_ms + DAY_MS)
+        made = Scene(place, worker, sender, raw_sender, pulses, seed, start_ms)
         _let_time_begin(made)
         made.pulses.start()
         try:
@@ -264,20 +282,12 @@ def _assert_letters(scene: Scene) -> None:
 def _assert_no_stall(scene: Scene, first_ms: int) -> None:
     stalls = scene.pulses.stalls_ms(scene.place)
     calm = [stall for shown_ms, stall in stalls if shown_ms < first_ms]
-    under_fire = [stall for shown_ms, stall in stalls if shown_ms >= first_ms]
+    last_ms = scene.pulses.sent_ms[-1]
+    under_fire = [stall for shown_ms, stall in stalls if first_ms <= shown_ms <= last_ms]
     for name, some in (("good records alone", calm), ("hostile ones among them", under_fire)):
-        figures = (
-            f"median {statistics.median(some):.0f}, most below {_most_below(some)}, longest {max(some)} ms"
-        )
+        figures = f"median {statistics.median(some):.0f} ms, longest {max(some):.0f} ms"
         print(f"steps of a shard's count, {name}: {figures}")
-    # A kind that stalls does so whenever it comes, which is in more than one step of twenty. The longest step of all
-    # also depends on what else the machine does, and is for people to read.
-    assert _most_below(under_fire) - max(calm) < LONGEST_STALL_MS
-
-
-def _most_below(some: Sequence[int]) -> int:
-    """What nineteen of twenty are not above."""
-    return sorted(some)[len(some) * 19 // 20]
+    assert max(under_fire) - max(calm) < LONGEST_STALL_MS
 
 
 def test_a_thousand_hostile_records_among_good_ones_stop_and_change_nothing(scene: Scene) -> None:
@@ -285,5 +295,6 @@ def test_a_thousand_hostile_records_among_good_ones_stop_and_change_nothing(scen
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_thousand_hostile_records_among_good_ones_stop_and_change_nothing(scene: Scene) -> None:
     fire(scene, 10_000)
