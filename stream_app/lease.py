@@ -26,15 +26,21 @@ class Lease:
 
     def __init__(self, session_timeout_ms: int) -> None:
         self._seconds = session_timeout_ms / 1000 * _SHARE_OF_SESSION
-        self._renewed_at = monotonic_seconds()
+        self._renewed_at: float | None = None
         self.longest_block_seconds = 0.0
         """For how long the event loop was blocked at most, by work that did not let others run."""
+
+    def begin(self) -> None:
+        """From now on it must be renewed; before, nothing is owned, and a start on a busy machine takes its time."""
+        self._renewed_at = monotonic_seconds()
 
     def renew(self) -> None:
         """A sign of life; ends the process if the last was so long ago that its partitions may be another's.
 
         A loop that is busy for that long is not a process that stood still: other threads renew the lease then.
         """
+        if self._renewed_at is None:
+            return
         now = monotonic_seconds()
         still, self._renewed_at = now - self._renewed_at, now
         if still > self._seconds:

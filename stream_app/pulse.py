@@ -61,6 +61,7 @@ class Pulse(threading.Thread):
         """Ask every second."""
         known: dict[str, _Loop] = {}
         never = threading.Event()
+        self._lease.begin()
         while not never.wait(_BEAT_SECONDS):
             self._lease.renew()
             for name, loop in self._loops().items():
