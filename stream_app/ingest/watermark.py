@@ -58,9 +58,11 @@ class Watermark:
         return cls(allowed_lateness_ms, idle_timeout_ms, progress, 0, list(progress.values()))
 
     def relies_on_idleness(self, clock_ms: int) -> bool:
-        """Whether some partition is not waited for, so that the ends must be confirmed before time moves."""
+        """Whether some partition is not waited for, so that the ends must be confirmed before time moves; or is
+        waited for only because the broker gave no answer, so that it must be asked again."""
         self._sort_out_busy(clock_ms)
-        return len(self._busy) < len(self.partitions)
+        is_known = all(progress.is_known for progress in self.partitions.values())
+        return not is_known or len(self._busy) < len(self.partitions)
 
     def confirm(self, ends: dict[str, int], clock_ms: int) -> None:
         """Take note of the broker's end offsets, asked for at this time of the clock or later; a partition

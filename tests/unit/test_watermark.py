@@ -59,7 +59,7 @@ def test_a_record_that_waits_unread_in_a_quiet_partition_holds_time_back() -> No
     read(watermark, "b", 5 * DAY)
     watermark.arrived("a", 1, CLOCK + IDLE)
     assert watermark.relies_on_idleness(CLOCK + IDLE)
-    watermark.confirm({"b": 2}, CLOCK + IDLE)
+    watermark.confirm({"a": 1, "b": 2}, CLOCK + IDLE)
     assert not watermark.relies_on_idleness(CLOCK + IDLE)
     read(watermark, "a", 6 * DAY, CLOCK + IDLE)
     assert not watermark.tick(CLOCK + 100 * IDLE)
@@ -127,6 +127,15 @@ def test_an_end_that_is_older_than_what_is_known_changes_nothing() -> None:
     watermark.confirm({"a": 9}, CLOCK)
     watermark.confirm({"a": 3}, CLOCK)
     assert watermark.partitions["a"].end_offset == 9
+
+
+def test_a_broker_that_gave_no_answer_for_any_partition_is_asked_again() -> None:
+    watermark = fresh("a", "b")
+    assert not watermark.relies_on_idleness(CLOCK)
+    watermark.confirm({}, CLOCK)
+    assert watermark.relies_on_idleness(CLOCK)
+    watermark.confirm({"a": 0, "b": 0}, CLOCK)
+    assert not watermark.relies_on_idleness(CLOCK)
 
 
 def test_whatever_happens_time_never_goes_back_and_never_passes_the_newest_of_a_busy_partition() -> None:
