@@ -31,7 +31,8 @@ from stream_app.sinks.topic_admin import ensure_topics
 from tests.oracle import Record
 from tests.support.brokers import Broker
 from tests.support.comparison import to_ms
-from tests.support.hostile import KINDS, LARGEST_BYTES, Hostile, Hostility
+from tests.support.hostile import Hostile, Hostility
+from tests.support.hostile_kinds import KINDS, LARGEST_BYTES
 from tests.support.programs import (
     Crew,
     Installation,

@@ -28,7 +28,7 @@ from stream_app.failure import Failure
 from stream_app.ingest.batches import BatchConsumer, BatchConsumerThread
 from stream_app.ingest.records import ForgivingBatches, NamedPartitionRecords
 from tests.support.brokers import Broker
-from tests.support.hostile import WrongName
+from tests.support.hostile_kinds import WrongName
 from tests.support.programs import (
     Crew,
     Installation,

@@ -9,7 +9,8 @@ import pytest
 
 from stream_app.clock import HOUR_MS
 from stream_app.ingest.decode import Reason, Rejected, decode
-from tests.support.hostile import HEAVY_EVERY, KINDS, Hostile, Hostility, Kind
+from tests.support.hostile import HEAVY_EVERY, Hostile, Hostility
+from tests.support.hostile_kinds import KINDS, Kind
 from tests.support.pipeline import START_MS, Pipeline
 from tests.support.strategies import world_settings
 from tests.support.traffic import delivered
