@@ -34,7 +34,7 @@ class Health:
     shards: list[int] = field(default_factory=list)
     mergers: list[int] = field(default_factory=list)
     longest_block_ms: int = 0
-    """For how long the event loop has been blocked at most, since the start."""
+    """For how long the event loop was blocked at most, in the last minute or two."""
 
     @property
     def is_live(self) -> bool:

@@ -19,6 +19,7 @@ from stream_app.clock import monotonic_seconds
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_SESSION = 0.8
+_MINUTE_SECONDS = 60.0
 
 
 class Lease:
@@ -27,8 +28,8 @@ class Lease:
     def __init__(self, session_timeout_ms: int) -> None:
         self._seconds = session_timeout_ms / 1000 * _SHARE_OF_SESSION
         self._renewed_at: float | None = None
-        self.longest_block_seconds = 0.0
-        """For how long the event loop was blocked at most, by work that did not let others run."""
+        self._minute_began = monotonic_seconds()
+        self._longest_blocks = (0.0, 0.0)  # in the minute before, and in this one
 
     def begin(self) -> None:
         """From now on it must be renewed; before, nothing is owned, and a start on a busy machine takes its time."""
@@ -50,6 +51,20 @@ class Lease:
             logging.shutdown()
             os._exit(1)
 
+    @property
+    def longest_block_seconds(self) -> float:
+        """For how long the event loop was blocked at most in the last minute or two, by work that did not let
+        others run."""
+        return max(self._longest_blocks)
+
+    def note_block(self, seconds: float) -> None:
+        """The event loop was blocked for so long."""
+        before, now = self._longest_blocks
+        if monotonic_seconds() - self._minute_began > _MINUTE_SECONDS:
+            self._minute_began = monotonic_seconds()
+            before, now = now, 0.0
+        self._longest_blocks = (before, max(now, seconds))
+
     def loop(self) -> asyncio.AbstractEventLoop:
         """An event loop that renews the lease whenever it wakes up, before it does anything else."""
         return asyncio.SelectorEventLoop(_Selector(self))
@@ -66,8 +81,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait; what runs between two calls blocks the loop."""
         if self._woke_at is not None:
-            blocked = monotonic_seconds() - self._woke_at
-            self._lease.longest_block_seconds = max(self._lease.longest_block_seconds, blocked)
+            self._lease.note_block(monotonic_seconds() - self._woke_at)
         found: Any = super().select(timeout)
         self._lease.renew()
         self._woke_at = monotonic_seconds()

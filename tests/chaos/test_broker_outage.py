@@ -14,7 +14,6 @@ import pytest
 from stream_app.dev import EmbeddedRedis
 from tests.chaos.stage import Stage
 from tests.support.brokers import Broker, BrokerMaker
-from tests.support.programs import Worker
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -47,13 +46,13 @@ def test_a_broker_that_stops_and_returns_costs_nothing_but_time(scene: Scene) ->
     stage, broker, _ = scene
     workers = stage.start(2)
     stage.probe.served_after(time.monotonic(), 30)
-    before = [resident_bytes(worker) for worker in workers]
+    before = [worker.resident_bytes for worker in workers]
     go_away, come_back = (
         (broker.stop, broker.start) if broker.keeps_records else (broker.pause, broker.resume)
     )
     go_away()
     time.sleep(OUTAGE_SECONDS)
-    grown = max(resident_bytes(worker) - held for worker, held in zip(workers, before, strict=True))
+    grown = max(worker.resident_bytes - held for worker, held in zip(workers, before, strict=True))
     come_back()
     took = stage.probe.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
     print(f"away for {OUTAGE_SECONDS:.0f} s; served {took:.1f} s after its return; grew by {grown:,} bytes")
@@ -87,11 +86,11 @@ def test_a_slow_broker_is_waited_for(scene: Scene) -> None:
     """Less bandwidth than the traffic and its answers need, and every answer late."""
     stage, _, proxy = scene
     workers = stage.start(2)
-    before = [resident_bytes(worker) for worker in workers]
+    before = [worker.resident_bytes for worker in workers]
     proxy.limit(SLOW_BYTES_A_SECOND)
     proxy.delay(0.1)
     time.sleep(SLOW_SECONDS)
-    grown = max(resident_bytes(worker) - held for worker, held in zip(workers, before, strict=True))
+    grown = max(worker.resident_bytes - held for worker, held in zip(workers, before, strict=True))
     proxy.limit(None)
     proxy.delay(0.0)
     took = stage.probe.served_after(time.monotonic(), 2 * CATCH_UP_SECONDS)
@@ -99,11 +98,3 @@ def test_a_slow_broker_is_waited_for(scene: Scene) -> None:
     assert took < CATCH_UP_SECONDS
     assert grown < MOST_GROWTH_BYTES
     stage.settle()
-
-
-def resident_bytes(worker: Worker) -> int:
-    """The memory a worker holds now."""
-    for line in Path(f"/proc/{worker.process.pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("the kernel does not tell the resident memory")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +134,28 @@ class Worker:
     def alive(self) -> bool:
         """Whether it still runs."""
         return self.process.poll() is None
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory it holds now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
+        return int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
+
+    @property
+    def http_address(self) -> str:
+        """Where it serves /live and /ready, as host:port."""
+        self.wait_for("liveness and readiness on ")
+        return str(re.findall(r"readiness on http://(\S+)/live, /ready", self.log.read_text("utf-8"))[0])
+
+    def ask(self, path: str) -> tuple[int, Json]:
+        """The status and the JSON of an answer over HTTP."""
+        connection = http.client.HTTPConnection(self.http_address, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
