@@ -188,7 +188,11 @@ class Life:
         return made
 
     def _cart(self, number: int) -> Iterable[Json]:
-        customer, at, cart = self._customer(), self._moment(), f"cart-{self._stem}{self._random.randrange(400)}"
+        customer, at, cart = (
+            self._customer(),
+            self._moment(),
+            f"cart-{self._stem}{self._random.randrange(400)}",
+        )
         money: Json = {"value": number % 90 + 0.25, "currency": self._random.choice(["EUR", "USD", None])}
         made = [self._made("cart.updated", customer, at, cart_id=cart, items=number % 5, **money)]
         if self._random.random() < 0.5:
@@ -201,7 +205,10 @@ class Life:
 
     def _chat(self, number: int) -> Iterable[Json]:
         customer, at = self._customer(), self._moment()
-        said: Json = {"chat_id": f"chat-{self._stem}{number}", "channel": self._random.choice(["web", "phone", None])}
+        said: Json = {
+            "chat_id": f"chat-{self._stem}{number}",
+            "channel": self._random.choice(["web", "phone", None]),
+        }
         made = [self._made("chat.started", customer, at, **said)]
         made.append(self._made("chat.message", customer, at + 1000, author="customer", **said))
         if self._random.random() < 0.7:
@@ -214,7 +221,10 @@ class Life:
 
     def _ticket(self, number: int) -> Iterable[Json]:
         customer, at = self._customer(), self._moment()
-        case: Json = {"ticket_id": f"ticket-{self._stem}{number}", "channel": self._random.choice(["web", "social"])}
+        case: Json = {
+            "ticket_id": f"ticket-{self._stem}{number}",
+            "channel": self._random.choice(["web", "social"]),
+        }
         made = [self._made("ticket.opened", customer, at, **case)]
         for _ in range(self._random.randrange(3)):
             at = self._later(at, 900_000)
