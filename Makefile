@@ -2,6 +2,7 @@
 #
 #   make demo ARGS="--seconds 60"     arguments for the program or for pytest
 #   make test JOBS=0                  tests on one process instead of two
+#   make chaos KILLS=10 SOAK=1        a shorter chaos; SEED=… repeats a run; BROKER=kafka, STORE=rocksdb
 #   make setup PYTHON=python3.13      a Python of your choice
 
 VENV := .venv
@@ -11,6 +12,12 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 UV_VERSION := 0.13.9
 JOBS ?= 2
 ARGS ?=
+KILLS ?= 100
+CHANGES ?= 50
+OUTAGE ?= 45
+SOAK ?= 30
+STORE ?= memory
+BROKER ?= embedded
 PYTEST := $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile)
 ON_ANY_BROKER := $(wildcard tests/integration tests/chaos)
 KAFKA := .cache/kafka
@@ -23,7 +30,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all test-kafka test-containers kafka check format bench lock clean
+.PHONY: help setup demo test test-all chaos test-kafka test-containers kafka check format bench lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -39,6 +46,10 @@ test: $(STAMP) ## run the tests but the slow ones, in under five minutes
 
 test-all: $(STAMP) ## run every test
 	$(PYTEST) $(ARGS)
+
+chaos: $(STAMP) ## kill, suspend and cut everything for about an hour, and hold every number against the batch
+	CHAOS_SEED=$(SEED) CHAOS_KILLS=$(KILLS) CHAOS_CHANGES=$(CHANGES) CHAOS_OUTAGE_SECONDS=$(OUTAGE) \
+	CHAOS_SOAK_MINUTES=$(SOAK) TEST_STORE=$(STORE) $(BIN)/python -m pytest -rA --broker $(BROKER) tests/chaos $(ARGS)
 
 test-kafka: $(STAMP) kafka ## run the integration and chaos tests on Apache Kafka; needs Maven and Java 17
 	$(PYTEST) -m "not slow" --broker kafka $(ON_ANY_BROKER) $(ARGS)

@@ -16,7 +16,7 @@ from tests.chaos.stage import Stage
 from tests.support.brokers import Broker, BrokerMaker
 from tests.support.proxy import Proxy
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
 
 OUTAGE_SECONDS: Final = float(os.environ.get("CHAOS_OUTAGE_SECONDS") or 8)
 CATCH_UP_SECONDS: Final = 30.0
@@ -40,7 +40,7 @@ def scene(new_broker: BrokerMaker, redis_server: EmbeddedRedis, tmp_path: Path, 
             yield stage, broker, proxy
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240 + int(2 * OUTAGE_SECONDS))
 def test_a_broker_that_stops_and_returns_costs_nothing_but_time(scene: Scene) -> None:
     """One that keeps its records is stopped; one that would lose them is suspended."""
     stage, broker, _ = scene

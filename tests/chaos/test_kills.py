@@ -48,6 +48,7 @@ def kill_one(stage: Stage) -> None:
     stage.crew.wait_until_one_serves()
 
 
+@pytest.mark.slow
 def test_every_partition_is_served_again_within_ten_seconds_of_a_kill(stage: Stage) -> None:
     """Two workers serve; one is killed. The other takes its partitions over."""
     first, second = stage.start(WORKERS)

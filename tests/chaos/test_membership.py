@@ -22,6 +22,7 @@ STILL_SECONDS: Final = 8.0
 """Twice the session timeout."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 30 * CHANGES)
 def test_workers_that_join_and_leave_change_no_number(stage: Stage) -> None:
     """The crew grows and shrinks, 2 → 4 → 1 → 3 and again; whoever leaves is asked to, or killed."""
@@ -76,6 +77,7 @@ def test_a_worker_that_stood_still_past_its_session_changes_nothing(stage: Stage
     assert second.alive
 
 
+@pytest.mark.slow
 def test_two_that_stand_still_and_a_third_that_is_killed_change_nothing(stage: Stage) -> None:
     """Stale owners wake up one after the other, while others own what was theirs."""
     first, second = stage.start(2)

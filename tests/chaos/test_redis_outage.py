@@ -19,7 +19,7 @@ from tests.support.programs import Json, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-OUTAGE_SECONDS: Final = float(os.environ.get("CHAOS_OUTAGE_SECONDS") or 8)
+OUTAGE_SECONDS: Final = float(os.environ.get("CHAOS_OUTAGE_SECONDS") or 6)
 RIGHT_AGAIN_SECONDS: Final = 10.0
 COUNTED_SECONDS: Final = 10.0
 
@@ -31,7 +31,7 @@ def own_redis() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240 + int(2 * OUTAGE_SECONDS))
 def test_redis_may_do_what_it_likes(
     broker: Broker, own_redis: EmbeddedRedis, tmp_path: Path, seed: int
 ) -> None:

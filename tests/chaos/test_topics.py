@@ -1,4 +1,4 @@
-"""What may happen to the topics: replayed from offset 0, sent a second time, compacted hard, and what is refused:
+"""What may happen to the topics: first written while nobody reads, replayed from offset 0, sent a second time, compacted hard, and what is refused:
 deleted and created again, or given more partitions."""
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from tests.chaos.stage import Stage
 from tests.chaos.traffic import PARTITIONS
 from tests.support.brokers import Broker
 from tests.support.programs import Crew, Installation, LastSnapshots, TopicReader, installation, wait_until
-from tests.support.traffic import Sender, delivered, one_in_each
+from tests.support.traffic import Sender, delivered, event, one_in_each
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 NOTICED_SECONDS: Final = 25.0
 READ_SECONDS: Final = 3.0
 EVENTS: Final = 40
+QUIET_COUNTS: Final = ("clicks", "optouts", "tickets_opened")
 
 
 @contextmanager
@@ -42,6 +43,38 @@ def admin_of(place: Installation) -> Iterator[Any]:
         client.close()
 
 
+def test_topics_first_written_while_no_worker_runs_are_read_from_their_start(
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """A worker that recovers must not pass over partitions that nobody has committed yet."""
+    place = installation(broker.address, redis_server.url, tmp_path)
+    start_ms = now_ms() - DAY_MS
+    with Crew(place, tmp_path) as crew, Sender(place.settings) as sender:
+        worker = crew.start()
+        snapshots = LastSnapshots(place.address, place.settings.prefix)
+        people = one_in_each(PARTITIONS)
+        sender.send(*(delivered(person, start_ms, "before") for person in people))
+        sender.flush()
+        wait_until(lambda: snapshots.total("all:all", "deliveries") == PARTITIONS, 20, "there is a journal")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_for_end(10) == 0
+        for person in people:
+            sender.send(event("email.clicked", person, start_ms, campaign_id="first"))
+            sender.send(event("email.opted_out", person, start_ms))
+            sender.send(event("ticket.opened", person, start_ms, ticket_id="t"))
+        sender.flush()
+        crew.start()
+        sender.send(*(delivered(person, start_ms, "after") for person in people))
+        sender.flush()
+        wait_until(
+            lambda: all(snapshots.total("all:all", count) == PARTITIONS for count in QUIET_COUNTS),
+            10,
+            "what was written meanwhile counts",
+        )
+        snapshots.close()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_replay_from_offset_0_changes_nothing(stage: Stage, broker: Broker) -> None:
     """The group's offsets are set back to 0 while no worker runs (the embedded broker lets nobody do that); then
@@ -73,8 +106,15 @@ def _set_back(admin: Any, group: str, places: list[TopicPartition]) -> bool:
     return all(error is NoError for error in answer.values())
 
 
-@pytest.mark.parametrize("grown", [False, True], ids=["shorter", "grown past what was read"])
-@pytest.mark.parametrize("running", [True, False], ids=["while running", "between two runs"])
+@pytest.mark.parametrize(
+    ("running", "grown"),
+    [
+        pytest.param(True, True, id="while running, and grown past what was read"),
+        pytest.param(False, False, id="between two runs, and shorter", marks=pytest.mark.slow),
+        pytest.param(False, True, id="between two runs, and grown", marks=pytest.mark.slow),
+        pytest.param(True, False, id="while running, and shorter", marks=pytest.mark.slow),
+    ],
+)
 def test_a_topic_that_was_deleted_and_created_again_is_refused(
     broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, running: bool, grown: bool
 ) -> None:
@@ -117,6 +157,7 @@ def test_more_partitions_are_refused(broker: Broker, redis_server: EmbeddedRedis
         assert not again.said("Traceback")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_hard_compaction_of_the_changelogs_changes_nothing(stage: Stage, broker: Broker) -> None:
     """The broker throws away all that it may; then every worker is killed, and others recover from the rest."""

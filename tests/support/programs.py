@@ -76,6 +76,7 @@ def installation(kafka: str, redis: str, data_dir: Path, **options: str) -> Inst
         "data_dir": str(data_dir),
         "idle_timeout": "1s",
         "session_timeout": "6s",
+        "store": os.environ.get("TEST_STORE") or "memory",
         **options,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
@@ -19,8 +17,6 @@ from stream_app.ingest.events import EVENT_TYPES
 from stream_app.settings import Settings
 from stream_app.sinks.publisher import partition_of_key
 from tests.oracle.events import Record
-
-YEAR = Path(__file__).parents[3] / "shared" / "data" / "signals-2019.ndjson.gz"
 
 Json = dict[str, Any]
 Headers = Sequence[tuple[str, bytes]]
@@ -120,12 +116,6 @@ def _written(item: Json, form: str) -> tuple[bytes, Headers]:
         return json.dumps({**attributes, "data": data}).encode(), ()
     headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
     return json.dumps(data).encode(), [*headers, ("content-type", b"application/json")]
-
-
-def real_year(first: int, count: int) -> list[Json]:
-    """A slice of the real year, in order of arrival."""
-    with gzip.open(YEAR, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in itertools.islice(lines, first, first + count)]
 
 
 class Life:
