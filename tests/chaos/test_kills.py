@@ -14,7 +14,7 @@ from tests.chaos.stage import Stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-KILLS: Final = int(os.environ.get("CHAOS_KILLS") or 3)
+KILLS: Final = int(os.environ.get("CHAOS_KILLS") or 2)
 WORKERS: Final = 2
 LONGEST_START_SECONDS: Final = 6.0
 LONGEST_WORK_SECONDS: Final = 1.5

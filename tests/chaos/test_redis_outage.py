@@ -31,6 +31,7 @@ def own_redis() -> Iterator[EmbeddedRedis]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240 + int(2 * OUTAGE_SECONDS))
 def test_redis_may_do_what_it_likes(
     broker: Broker, own_redis: EmbeddedRedis, tmp_path: Path, seed: int

@@ -43,6 +43,7 @@ def admin_of(place: Installation) -> Iterator[Any]:
         client.close()
 
 
+@pytest.mark.slow
 def test_topics_first_written_while_no_worker_runs_are_read_from_their_start(
     broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
 import signal
 import socket
@@ -45,25 +43,9 @@ def _worker(place: Installation, log: Path) -> Iterator[Worker]:
         worker.kill()
 
 
-def _address(worker: Worker) -> str:
-    worker.wait_for("liveness and readiness on ", START)
-    log = worker.log.read_text("utf-8")
-    return str(re.findall(r"readiness on http://(\S+)/live, /ready", log)[0])
-
-
-def _ask(worker: Worker, path: str) -> tuple[int, Json]:
-    connection = http.client.HTTPConnection(_address(worker), timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
-
-
 def _wait_for_ready(worker: Worker, seconds: float = START) -> Json:
-    wait_until(lambda: _ask(worker, "/ready")[0] == 200, seconds, "the worker is ready")
-    return _ask(worker, "/ready")[1]
+    wait_until(lambda: worker.ask("/ready")[0] == 200, seconds, "the worker is ready")
+    return worker.ask("/ready")[1]
 
 
 def _listening(pid: int) -> list[tuple[str, int]]:
@@ -87,13 +69,13 @@ def test_a_worker_becomes_ready_and_says_what_keeps_it_until_then(
 ) -> None:
     place = installation(broker.address, redis_server.url, tmp_path)
     with _worker(place, tmp_path / "log") as worker:
-        _address(worker)
+        assert worker.http_address
         seen: list[tuple[int, str]] = []
 
         def ready() -> bool:
-            status, body = _ask(worker, "/ready")
+            status, body = worker.ask("/ready")
             assert (status == 200) == (body["status"] == "ready") == (body["reasons"] == [])
-            assert _ask(worker, "/live") == (200, {"status": "live"})
+            assert worker.ask("/live") == (200, {"status": "live"})
             seen.extend((status, reason) for reason in body["reasons"])
             return status == 200
 
@@ -105,7 +87,7 @@ def test_a_worker_becomes_ready_and_says_what_keeps_it_until_then(
             "waiting for its share of the partitions",
             "recovering partitions",
         }
-        body = _ask(worker, "/ready")[1]
+        body = worker.ask("/ready")[1]
         assert 0 < body.pop("longest_block_ms") < START * 1000
         assert body == {
             "status": "ready",
@@ -141,7 +123,7 @@ def test_a_worker_listens_on_one_port_of_the_loopback_and_on_no_other(
     place = installation(broker.address, redis_server.url, tmp_path)
     with _worker(place, tmp_path / "log") as worker:
         _wait_for_ready(worker)
-        port = int(_address(worker).rpartition(":")[2])
+        port = int(worker.http_address.rpartition(":")[2])
         loopback = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
         assert _listening(worker.process.pid) == [(loopback, port)]
 
@@ -169,10 +151,10 @@ def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_also_whil
         with _worker(place, tmp_path / "log") as worker, Sender(place.settings) as sender:
             _wait_for_ready(worker)
             own.pause()
-            wait_until(lambda: _ask(worker, "/ready")[0] == 503, 15, "it is not ready")
-            reasons = _ask(worker, "/ready")[1]["reasons"]
+            wait_until(lambda: worker.ask("/ready")[0] == 503, 15, "it is not ready")
+            reasons = worker.ask("/ready")[1]["reasons"]
             assert any(re.fullmatch(r"cannot reach Kafka since 20\S+Z", reason) for reason in reasons)
-            assert _ask(worker, "/live")[0] == 200
+            assert worker.ask("/live")[0] == 200
             own.resume()
             _wait_for_ready(worker)
             with Load(sender, Life(4, now_ms() - 3_600_000, 3_600_000).events(4_000), 1_000):
@@ -180,8 +162,8 @@ def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_also_whil
                 own.pause()  # with changes that are not in the journal yet: it stops for eight seconds
                 try:
                     worker.signal(signal.SIGTERM)
-                    wait_until(lambda: "stopping" in _ask(worker, "/ready")[1]["reasons"], 5, "it stops")
-                    assert _ask(worker, "/live")[0] == 200
+                    wait_until(lambda: "stopping" in worker.ask("/ready")[1]["reasons"], 5, "it stops")
+                    assert worker.ask("/live")[0] == 200
                     assert worker.wait_for_end() == 0
                 finally:
                     own.resume()

@@ -145,7 +145,7 @@ class Worker:
     @property
     def http_address(self) -> str:
         """Where it serves /live and /ready, as host:port."""
-        self.wait_for("liveness and readiness on ")
+        self.wait_for("liveness and readiness on ", 60)
         return str(re.findall(r"readiness on http://(\S+)/live, /ready", self.log.read_text("utf-8"))[0])
 
     def ask(self, path: str) -> tuple[int, Json]:
