@@ -159,7 +159,9 @@ class Stage:
         reader = TopicReader(self.place.address, self.place.topic(topic), PARTITIONS)
         try:
             wait_until(
-                lambda: not reader.read(300) and len(reader.records) >= at_least, 20, f"{topic} is read"
+                lambda: not reader.read(300) and reader.is_at_end and len(reader.records) >= at_least,
+                60,
+                f"{topic} is read",
             )
             return reader.records
         finally:

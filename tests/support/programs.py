@@ -226,9 +226,9 @@ class TopicReader:
             fetch_max_wait_ms=50,
             max_partition_fetch_bytes=max_bytes,
         )
-        places = [TopicPartition(topic, number) for number in range(partitions)]
-        self._consumer.assign(places)
-        self._consumer.seek_to_beginning(*places)
+        self._places = [TopicPartition(topic, number) for number in range(partitions)]
+        self._consumer.assign(self._places)
+        self._consumer.seek_to_beginning(*self._places)
         self.records: list[Any] = []
 
     def read(self, milliseconds: int = 300) -> list[Any]:
@@ -236,6 +236,12 @@ class TopicReader:
         new = [record for batch in self._consumer.poll(milliseconds).values() for record in batch]
         self.records += new
         return new
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every partition has been read to where it ended at the last fetch."""
+        ends = {place: self._consumer.highwater(place) for place in self._places}
+        return all(end is not None and self._consumer.position(p) >= end for p, end in ends.items())
 
     def close(self) -> None:
         self._consumer.close()
