@@ -14,10 +14,11 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.input import newsletter_day
+from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.decode import decode
 from stream_app.settings import load_settings
 from stream_app.state.journal import Journal
-from stream_app.state.shard import Record, Shard
+from stream_app.state.shard import Shard
 from stream_app.state.shelf import Shelf
 
 BATCH = 1_000

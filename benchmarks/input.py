@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.events import EVENT_TYPES
-from stream_app.state.shard import Record
 
 SEED = 20_261_122
 START_MS = 1_763_800_000_000

@@ -20,6 +20,7 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
+from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.holes import Holes
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.lease import Lease
@@ -31,7 +32,6 @@ from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.state.journal import Journal
-from stream_app.state.shard import Record
 from stream_app.stations.base import Surroundings
 from stream_app.stations.merge import MergeStation
 from stream_app.stations.shard import ShardStation

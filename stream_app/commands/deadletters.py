@@ -132,9 +132,9 @@ def _tell(letter: Letter, action: str, words: str, as_json: bool) -> None:
 
 def _line(described: dict[str, Any]) -> str:
     source = f"{described['topic']}[{described['partition']}]@{described['offset']}"
-    replayed = "  (replayed)" if described["replayed"] else ""
+    marks = "".join(f"  ({mark})" for mark in ("truncated", "replayed") if described[mark])
     return (
-        f"{described['letter']:<8} {described['reason']:<13} {source}  {described['detail']}{replayed}\n"
+        f"{described['letter']:<8} {described['reason']:<13} {source}  {described['detail']}{marks}\n"
         f"         {described['preview']}"
     )
 

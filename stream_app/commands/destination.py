@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from stream_app.ingest.decode import Reason, Rejected, decode
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.ingest.topics import INPUT_TOPICS
 
+_NOTHING = msgspec.Raw()
+
 
 class _Head(msgspec.Struct):
-    """The few fields that say where an event belongs, in both forms; the rest is passed over."""
+    """The few fields that say where an event belongs, in both forms; all other content is passed over."""
 
-    event_type: Any = None
-    customer_id: Any = None
-    type: Any = None
-    subject: Any = None
-    data: Any = None
+    event_type: msgspec.Raw = _NOTHING
+    customer_id: msgspec.Raw = _NOTHING
+    type: msgspec.Raw = _NOTHING
+    subject: msgspec.Raw = _NOTHING
+    data: msgspec.Raw = _NOTHING
+
+    def is_cloud_event(self) -> bool:
+        """Whether it is that of a structured CloudEvent."""
+        return bool(self.type) and not self.event_type
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_TEXT = msgspec.json.Decoder(str)
 
 
 def destination(line: bytes, max_bytes: int) -> tuple[str, bytes]:
@@ -32,37 +37,43 @@ def destination(line: bytes, max_bytes: int) -> tuple[str, bytes]:
     """
     if len(line) > max_bytes:
         raise Rejected(Reason.TOO_LARGE, f"longer than {max_bytes} bytes")
-    try:
-        head = _HEAD.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decode(INPUT_TOPICS[0], None, line)  # says why
-        raise Rejected(Reason.INVALID_JSON, "not one JSON object") from None
-    event_type = head.type if head.event_type is None else head.event_type
-    event_class = EVENT_TYPES.get(event_type) if isinstance(event_type, str) else None
-    if event_class is None and isinstance(event_type, str):
-        raise Rejected(Reason.UNKNOWN_TYPE, f"{event_type[:100]!r} is no event type")
+    head = _head(line)
+    event_type = _text(head.type if head.is_cloud_event() else head.event_type)
+    event_class = EVENT_TYPES.get(event_type or "")
     topic = INPUT_TOPICS[0] if event_class is None else event_class.topic
-    event = decode(topic, customer_key(head), line)
+    key = (_customer(head) or "").encode()
+    try:
+        event = decode(topic, key, line)
+    except Rejected as problem:
+        if problem.reason == Reason.UNKNOWN_TYPE and event_class is None and event_type is not None:
+            raise Rejected(problem.reason, f"{event_type[:100]!r} is no event type") from None
+        raise
     return topic, event.customer_id.encode()
 
 
 def customer_of(value: bytes) -> str | None:
     """The customer that a value names, read as leniently as can be; None if it names none."""
+    return _customer(_head(value))
+
+
+def _head(value: bytes | msgspec.Raw) -> _Head:
+    """The head of a JSON object; an empty one for anything else, which is the decoder's to refuse."""
     try:
-        head = _HEAD.decode(value)
+        return _HEAD.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return _customer(head)
-
-
-def customer_key(head: _Head) -> bytes:
-    """The key that goes with a head; empty where it has none, for the decoder to say what is missing."""
-    return (_customer(head) or "").encode("utf-8", "surrogatepass")
+        return _Head()
 
 
 def _customer(head: _Head) -> str | None:
-    candidates = [head.customer_id]
-    if head.event_type is None and head.type is not None:  # a structured CloudEvent
-        inside = head.data.get("customer_id") if isinstance(head.data, dict) else None
-        candidates = [head.subject, inside, head.customer_id]
-    return next((name for name in candidates if isinstance(name, str) and name), None)
+    if not head.is_cloud_event():
+        return _text(head.customer_id)
+    candidates = (head.subject, _head(head.data).customer_id, head.customer_id)
+    return next(filter(None, map(_text, candidates)), None)
+
+
+def _text(content: msgspec.Raw) -> str | None:
+    """The text that a field holds; None if it is not there, or holds something else."""
+    try:
+        return _TEXT.decode(content) if content else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -14,7 +14,7 @@ from stream_app.output import printable
 
 FUTURE_MS = 5 * MINUTE_MS
 REPLAYED_FROM = "replayed_from"
-_OUR_HEADERS = frozenset({"reason", "detail", "topic", "partition", "offset", REPLAYED_FROM})
+_OUR_HEADERS = frozenset({"reason", "detail", "topic", "partition", "offset", "truncated", REPLAYED_FROM})
 
 
 class Skipped(Exception):
@@ -60,6 +60,7 @@ class Letter:
             "time": to_rfc3339(self.time_ms),
             "reason": printable(self.reason),
             "detail": printable(self.headers.get("detail"), 300),
+            "truncated": printable(self.headers.get("truncated"), 300),
             "topic": printable(self.headers.get("topic"), 250),
             "partition": printable(self.headers.get("partition")),
             "offset": printable(self.headers.get("offset")),
@@ -82,11 +83,15 @@ def destination_of(letter: Letter, prefix: str, max_bytes: int, now_ms: int, for
     """Where a dead letter goes, with its customer as its key.
 
     Raises:
-        Skipped: it names no input topic, or, unless forced, it would only come back.
+        Skipped: it names no input topic, or is not the whole record; or, unless forced, it would only come back.
     """
     topic = letter.headers.get("topic", "").removeprefix(prefix)
     if topic not in INPUT_TOPICS:
         raise Skipped("its topic header names no input topic")
+    if "truncated" in letter.headers:
+        raise Skipped(
+            f"not the whole record: {printable(letter.headers['truncated'], 300)}, and send it again"
+        )
     customer = customer_of(letter.value) or letter.headers.get("ce_subject")
     key = customer.encode("utf-8", "replace") if customer else letter.key or b""
     if not force:
@@ -104,4 +109,4 @@ def _refuse_what_would_come_back(letter: Letter, topic: str, key: bytes, max_byt
         raise Skipped(f"still {problem.reason}: {printable(problem.detail, 300)}") from None
     ahead = event.time_ms() - now_ms
     if ahead > FUTURE_MS:
-        raise Skipped(f"still {ahead // SECOND_MS} s in the future")
+        raise Skipped(f"still {printable(str(ahead // SECOND_MS))} s in the future")

@@ -18,7 +18,7 @@ REPLAYED: Final = "deadletters.replayed"
 """Internal: notes which dead letters were replayed, so that none is replayed twice."""
 
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
-"""A dead letter is as large as the record was that was too large."""
+"""A dead letter is as large as its record, up to this size; a larger one is cut."""
 
 
 @dataclass(frozen=True)

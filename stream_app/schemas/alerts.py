@@ -6,6 +6,8 @@ be added to what goes out, so nothing here forbids unknown ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from stream_app.alerts.lifecycle import AlertChange, fingerprint
@@ -155,9 +157,15 @@ def dead_letter_headers_schema() -> Json:
             "topic": {"description": "where the record came from", "type": "string"},
             "partition": {"description": "where the record came from", **number},
             "offset": {"description": "where the record came from", **number},
-        }
+            "truncated": {
+                "description": "which of value, key and headers are left out because the record is too large for this topic",
+                "type": "string",
+            },
+        },
+        optional=("truncated",),
     )
 
 
-def _headers(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
+def _headers(properties: Json, optional: Sequence[str] = ()) -> Json:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": properties}

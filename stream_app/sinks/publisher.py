@@ -23,6 +23,7 @@ from aiokafka.errors import (
     UnsupportedVersionError,
 )
 from aiokafka.partitioner import murmur2
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
 from stream_app.lease import Lease
@@ -33,8 +34,10 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
-_LARGE_BYTES = 500_000
 _HOPELESS = (MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerFenced)
+
+LARGE_BYTES = 500_000
+"""Every topic takes a record of this size; a larger one it may refuse."""
 
 
 class OutRecord(NamedTuple):
@@ -45,6 +48,12 @@ class OutRecord(NamedTuple):
     value: bytes | None
     partition: int | None = None
     headers: Sequence[tuple[str, bytes]] = ()
+
+    @property
+    def size(self) -> int:
+        """How large it is at most when it is sent, in bytes: its value, key, headers and what goes around them."""
+        size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(self.key, self.value, list(self.headers))
+        return size
 
 
 class Publisher:
@@ -75,7 +84,7 @@ class Publisher:
             enable_idempotence=idempotent,
             linger_ms=0,
             max_batch_size=1_000_000,
-            max_request_size=DEAD_LETTER_BYTES + 1_000_000,
+            max_request_size=DEAD_LETTER_BYTES,
             request_timeout_ms=20_000,
         )
         try:
@@ -96,7 +105,7 @@ class Publisher:
         behind the last of them for each partition.
 
         Raises:
-            MessageSizeTooLargeError: a record is larger than the topic takes.
+            MessageSizeTooLargeError: a record is larger than the topic takes, or than ``DEAD_LETTER_BYTES``.
         """
         ends: dict[TopicPartition, int] = {}
         waiting = list(records)
@@ -167,8 +176,7 @@ class Publisher:
         return failed
 
     async def _send(self, record: OutRecord) -> asyncio.Future[Any]:
-        is_large = len(record.value or b"") > _LARGE_BYTES
-        producer = self._producer_of_large if is_large else self._producer
+        producer = self._producer_of_large if record.size > LARGE_BYTES else self._producer
         if producer is None:
             raise RuntimeError("the publisher was not started")
         self._lease.renew()

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream_app.clock import MINUTE_MS
-from stream_app.ingest.decode import Headers, Reason, Rejected, decode
+from stream_app.ingest.dead_letter import DeadLetter, Record
+from stream_app.ingest.decode import Reason, Rejected, decode
 from stream_app.ingest.duplicates import SPAN_MS, SeenIds
 from stream_app.ingest.events import CartEvent, ChatEvent, ChatRated, Event, TicketEvent, TicketRated
 from stream_app.ingest.topics import INPUT_TOPICS
@@ -34,24 +35,6 @@ CUSTOMER_KIND, CART_KIND, CHAT_KIND, TICKET_KIND, IDS_KIND = "u:", "c:", "k:", "
 _SEPARATOR = "\0"
 _IDS_AT_ONCE = 2_000
 _BYTES_A_RECORD = 1_024
-
-
-class Record(NamedTuple):
-    """One record of an input topic."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-
-
-class DeadLetter(NamedTuple):
-    """A record that is not counted, and why; ``topic`` is named without the prefix."""
-
-    topic: str
-    record: Record
-    reason: Reason
-    detail: str
 
 
 class ShardHeader(msgspec.Struct, array_like=True):
@@ -133,13 +116,15 @@ class Shard:
                 continue
             self.skipped += record.offset - progress.next_offset
             progress.next_offset = record.offset + 1
-            self.unflushed += 1 + len(record.value or b"") // _BYTES_A_RECORD
+            self.unflushed += 1
             if self._dead_already and (topic, record.offset) in self._dead_already:
                 continue
             try:
                 event = self._accept(topic, record, seen, clock_ms)
             except Rejected as rejected:
-                self._dead_letters.append(DeadLetter(topic, record, rejected.reason, rejected.detail))
+                letter = DeadLetter.of(topic, record, rejected)
+                self._dead_letters.append(letter)
+                self.unflushed += letter.held_bytes // _BYTES_A_RECORD
                 continue
             if event is not None:
                 time_ms = event.time_ms()
@@ -227,9 +212,7 @@ class Shard:
         time_ms = event.time_ms()
         if time_ms > clock_ms + FUTURE_LIMIT_MS:
             ahead = (time_ms - clock_ms) // 1000
-            raise Rejected(
-                Reason.FUTURE, f"event_time is {ahead} s ahead of the clock; at most 300 s are accepted"
-            )
+            raise Rejected(Reason.FUTURE, f"event_time is more than 300 s ahead of the clock: {ahead} s")
         if time_ms < self.watermark.current_ms:
             behind = (self.watermark.current_ms - time_ms) / 1000
             raise Rejected(Reason.LATE, f"event_time is {behind:.3f} s older than the shard's watermark")

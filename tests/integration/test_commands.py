@@ -464,6 +464,23 @@ def test_a_dead_letter_from_nowhere_is_skipped_even_when_forced(
     assert "its topic header names no input topic" in answer.stdout
 
 
+def test_a_cut_dead_letter_is_marked_and_skipped_even_when_forced(
+    settings: Settings, stream_app: CommandLine
+) -> None:
+    ensure_topics(settings)
+    bury(
+        settings,
+        "late",
+        json.dumps(opened(1, "c1")).encode(),
+        truncated="headers: too large; read the record",
+    )
+    listed = stream_app("deadletters", "list")
+    assert "  (truncated)\n" in listed.stdout, listed.stderr
+    answer = stream_app("deadletters", "replay", "--force")
+    assert "not the whole record: headers: too large; read the record, and send it again" in answer.stdout
+    assert records(settings, "email.opens") == []
+
+
 # --- doctor and dev ---
 
 

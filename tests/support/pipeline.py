@@ -19,6 +19,7 @@ from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
 from stream_app.alerts.watch import MetricWatch
+from stream_app.ingest.dead_letter import DeadLetter, Record
 from stream_app.ingest.decode import Headers
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.ingest.topics import INPUT_TOPICS
@@ -27,7 +28,7 @@ from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import KeyPartial, decode_partial, pack
 from stream_app.settings import Settings
 from stream_app.state.journal import Entry, Expired, JournalRecord
-from stream_app.state.shard import DeadLetter, Record, Shard
+from stream_app.state.shard import Shard
 from stream_app.state.slices import MemoryStore, SliceStore
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Header

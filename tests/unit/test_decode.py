@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from stream_app.ingest.dead_letter import MOST_DETAIL, Record
 from stream_app.ingest.decode import Headers, Reason, Rejected, decode
 from stream_app.ingest.events import EVENT_TYPES, EmailOpened
-from stream_app.state.shard import Record, Shard
+from stream_app.state.shard import Shard
 from stream_app.state.shelf import Shelf
 from tests.support.pipeline import START_MS, Pipeline
 from tests.support.strategies import world_settings
@@ -240,19 +241,53 @@ def test_fields_out_of_their_range_are_refused(event_type: str, fields: dict[str
     assert caught.value.reason == Reason.INVALID_EVENT
 
 
-def letters_of(*values: bytes | None, clock_ms: int = START_MS) -> list[str]:
-    """The reasons of the dead letters of a fresh shard."""
+def shard_after(*records: Record, clock_ms: int = START_MS) -> Shard:
+    """A fresh shard that was given some records."""
     shard = Shard(Shelf(), None, world_settings(), clock_ms)
-    records = [Record(offset, b"c", value) for offset, value in enumerate(values)]
     shard.watermark.arrived(TOPIC, len(records), clock_ms)
     shard.process(TOPIC, records, clock_ms)
-    return [letter.reason.value for letter in shard.flush().dead_letters]
+    return shard
+
+
+def letters_of(*values: bytes | None, clock_ms: int = START_MS) -> list[str]:
+    """The reasons of the dead letters of a fresh shard."""
+    records = [Record(offset, b"c", value) for offset, value in enumerate(values)]
+    return [letter.reason.value for letter in shard_after(*records, clock_ms=clock_ms).flush().dead_letters]
 
 
 def test_the_future_begins_five_minutes_ahead_of_the_clock() -> None:
     times = [START_MS + 300_000, START_MS + 300_001, 10**30, 10**4_000]
     values = [plain(event_id=f"e{n}", event_time=time) for n, time in enumerate(times)]
     assert letters_of(*values) == ["future"] * 3
+
+
+def test_a_long_detail_is_cut_and_still_says_what_is_wrong() -> None:
+    (letter,) = shard_after(Record(0, b"c", plain(event_time=10**4_000))).flush().dead_letters
+    assert letter.detail.startswith("event_time is more than 300 s ahead of the clock: 9999")
+    assert len(letter.detail) == MOST_DETAIL
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record(0, b"c", b"x" * 1_000_000),
+        Record(0, b"x" * 1_000_000, b"{"),
+        Record(0, b"c", None, [("huge", b"x" * 1_000_000), ("null", None)]),
+        Record(0, b"c", b"{", [("x" * 1_000_000, b"")]),
+        Record(0, b"c", b"{", [("", b"")] * 10_000),
+    ],
+    ids=["value", "key", "header", "name", "many headers"],
+)
+def test_a_dead_letter_counts_as_unflushed_by_all_that_it_holds(record: Record) -> None:
+    shard = shard_after(record)
+    assert shard.unflushed >= 900
+    shard.flush()
+    assert shard.unflushed == 0
+
+
+def test_an_event_counts_as_unflushed_once_whatever_comes_with_it() -> None:
+    record = Record(0, b"c", plain(unknown="x" * 200_000), [("huge", b"x" * 200_000)])
+    assert shard_after(record).unflushed == 1
 
 
 def test_a_record_over_the_limit_is_too_large_whatever_is_in_it() -> None:

@@ -109,7 +109,9 @@ def test_a_cloud_event_goes_to_its_topic_under_its_subject(where: str) -> None:
         (b'{"event_type":"\xff"}', Reason.INVALID_JSON, "UTF-8"),
         (b"[" * 5000, Reason.INVALID_JSON, "deep"),
         (b'{"event_type":' + b"[" * 5000, Reason.INVALID_JSON, "deep"),
-        (b"[]", Reason.INVALID_EVENT, "Expected `object`"),
+        *((line, Reason.INVALID_EVENT, "Expected `object`") for line in (b"[]", b'"text"', b"17", b"null")),
+        (b'["\xff"]', Reason.INVALID_JSON, "UTF-8"),
+        (b'{"event_type":"email.read","x":"\xff"}', Reason.INVALID_JSON, "UTF-8"),
         (b"{}", Reason.INVALID_EVENT, "event_type"),
         (encoded(event_type="email.read"), Reason.UNKNOWN_TYPE, "'email.read' is no event type"),
         (encoded(event_type=5), Reason.INVALID_EVENT, "event_type"),
@@ -128,6 +130,14 @@ def test_a_refused_line_has_the_reason_the_worker_would_give(
         destination(line, MOST)
     assert refused.value.reason == reason
     assert detail in refused.value.detail
+
+
+@pytest.mark.parametrize("content", [b"1e999", b"7" * 5000, b'"\\ud83d\\ude00"', b"[" * 900 + b"]" * 900])
+@pytest.mark.parametrize("field", [b"data", b"type", b"subject", b"unknown"])
+def test_what_the_worker_passes_over_does_not_stop_a_line(field: bytes, content: bytes) -> None:
+    line = encoded()[:-1] + b',"%s":%s}' % (field, content)
+    assert decode("email.opens", b"c1", line).customer_id == "c1"
+    assert destination(line, MOST) == ("email.opens", b"c1")
 
 
 @given(st.one_of(st.binary(max_size=200), st.recursive(
@@ -184,6 +194,18 @@ def test_what_would_only_come_back_is_skipped_unless_forced(value: bytes, why: s
     with pytest.raises(Skipped, match=why):
         destination_of(letter(value), "p.", MOST, NOW_MS, force=False)
     assert destination_of(letter(value), "p.", MOST, NOW_MS, force=True).topic == "email.opens"
+
+
+def test_a_letter_without_a_part_of_its_record_is_skipped_even_when_forced() -> None:
+    cut = letter(encoded(), truncated="key: too large for this topic; read the record at its topic")
+    with pytest.raises(Skipped, match="not the whole record: key: too large for this topic"):
+        destination_of(cut, "p.", MOST, NOW_MS, force=True)
+
+
+def test_a_time_of_thousands_of_digits_is_told_in_few() -> None:
+    with pytest.raises(Skipped, match="in the future") as skipped:
+        destination_of(letter(encoded(event_time=10**4_000)), "p.", MOST, NOW_MS, force=False)
+    assert len(str(skipped.value)) < 200
 
 
 def test_a_recreated_topic_has_other_notes() -> None:
