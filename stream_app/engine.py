@@ -20,7 +20,9 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
+from stream_app.garbage import state_is_loaded
 from stream_app.ingest.dead_letter import Record
+from stream_app.ingest.ends import End
 from stream_app.ingest.holes import Holes
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.lease import Lease
@@ -38,8 +40,8 @@ from stream_app.stations.shard import ShardStation
 
 logger = logging.getLogger(__name__)
 
-EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicPartition, int]]]
-"""Asks the broker for the end of partitions, given offsets known to exist in them."""
+EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicPartition, End]]]
+"""Asks the broker for the end of partitions, given the offsets up to which they were read."""
 
 ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
 """Reads a partition from an offset."""
@@ -99,6 +101,7 @@ class Engine:
             written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
             await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
             self.shards = stations
+        state_is_loaded()
         await self._look()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
@@ -113,6 +116,7 @@ class Engine:
             }
             await asyncio.gather(*(station.open() for station in stations.values()))
             self.mergers = stations
+        state_is_loaded()
         self.view.refill_soon()
 
     async def close(self) -> None:
@@ -150,7 +154,7 @@ class Engine:
         if not await self._follows(topic, partition, watermark.partitions[topic].next_offset, records):
             return
         watermark.arrived(topic, records[-1].offset + 1, now_ms())
-        if watermark.relies_on_idleness(now_ms()):
+        if watermark.relies_on_ends(now_ms()):
             await self._look_at_ends()
         for start in range(0, len(records), RECORDS_AT_ONCE):
             if self.shards.get(partition) is not station:
@@ -183,7 +187,7 @@ class Engine:
         while True:
             clock_ms = now_ms()
             stations = list(self.shards.values())
-            if any(station.shard.watermark.relies_on_idleness(clock_ms) for station in stations):
+            if any(station.shard.watermark.relies_on_ends(clock_ms) for station in stations):
                 await self._look_at_ends()
             for station in self.shards.values():
                 station.shard.tick(clock_ms)
@@ -192,8 +196,8 @@ class Engine:
     async def flush(self) -> None:
         """Journal and publish what has changed, in all shards and mergers."""
         shards, mergers = list(self.shards.values()), list(self.mergers.values())
-        await asyncio.gather(*(station.flush() for station in shards))
-        await asyncio.gather(*(station.flush() for station in mergers))
+        await asyncio.gather(*(_in_turn(turn, shard.flush()) for turn, shard in enumerate(shards)))
+        await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
         self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
         self.flushes += 1
         self._flushed.set()
@@ -250,11 +254,14 @@ class Engine:
         ends = await self._ends_of(offsets)
         self._refuse_shortened(offsets, ends)
         for number, station in stations.items():
-            of_shard = {topic: ends.get(self._place(topic, number)) for topic in INPUT_TOPICS}
-            known = {topic: end for topic, end in of_shard.items() if end is not None}
-            station.shard.watermark.confirm(known, clock_ms)
+            places = {topic: self._place(topic, number) for topic in INPUT_TOPICS}
+            known = {topic: ends[place] for topic, place in places.items() if place in ends}
+            for topic, end in known.items():
+                if end.is_read:
+                    station.shard.skipped += station.shard.watermark.pass_over(topic, end.readable)
+            station.shard.watermark.confirm({topic: end.offset for topic, end in known.items()}, clock_ms)
 
-    async def _ends_of(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+    async def _ends_of(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, End]:
         """The ends of the partitions that the broker answers for; the others are waited for."""
         if self._ends_from is None:
             raise RuntimeError("the engine was not started")
@@ -266,7 +273,7 @@ class Engine:
             return {}
 
     def _refuse_shortened(
-        self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+        self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, End]
     ) -> None:
         """A topic that ends before what was already applied is another topic of the same name: its records
         would be taken for applied ones, and silently not be counted. After a change of leader a broker may for
@@ -275,14 +282,14 @@ class Engine:
         Raises:
             Failure: there is one.
         """
-        shortened = {place for place, end in ends.items() if end < offsets[place]}
+        shortened = {place for place, end in ends.items() if end.offset < offsets[place]}
         self._shortened_since = {
             place: self._shortened_since.get(place, monotonic_seconds()) for place in shortened
         }
         for place, since in self._shortened_since.items():
             if monotonic_seconds() - since > SHORTENED_SECONDS:
                 raise Failure(
-                    f"{place.topic}, partition {place.partition} ends at offset {ends[place]}, but "
+                    f"{place.topic}, partition {place.partition} ends at offset {ends[place].offset}, but "
                     f"{offsets[place]} of its records have been counted: it was deleted and created again. Choose "
                     "another STREAM_APP_PREFIX for the new topics, or delete all topics of this prefix, partials "
                     "and changelogs too, and count from the start"
@@ -303,3 +310,10 @@ class Engine:
         if dimension == CUSTOMER:  # producers may use any partitioner, so only the shelf knows
             return any(station.shard.customers.get(key) is not None for station in self.shards.values())
         return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers
+
+
+async def _in_turn(turn: int, work: Awaitable[None]) -> None:
+    """Do work so many turns of the event loop from now, so that others can run in between."""
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    await work

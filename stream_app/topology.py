@@ -23,6 +23,7 @@ from stream_app.alerts.rules import Rules
 from stream_app.engine import Engine
 from stream_app.ingest import topics
 from stream_app.ingest.batches import BatchConsumer, BatchSchema, BatchTransport
+from stream_app.ingest.ends import End
 from stream_app.ingest.topic_specs import MERGE_TABLE, SHARDS_TABLE
 from stream_app.lease import Lease
 from stream_app.settings import Settings
@@ -60,8 +61,8 @@ class SignalsApp(faust.App):
             await super().on_stop()
             await self.engine.stop()
 
-    async def _ends_from(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        ends: Mapping[TopicPartition, int] = await cast(BatchConsumer, self.consumer).ends_from(offsets)
+    async def _ends_from(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, End]:
+        ends: Mapping[TopicPartition, End] = await cast(BatchConsumer, self.consumer).ends_from(offsets)
         return ends
 
 

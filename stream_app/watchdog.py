@@ -18,6 +18,7 @@ from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
 from stream_app.health import Health, Stage
 from stream_app.ingest.batches import BatchConsumer
+from stream_app.ingest.ends import End
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.settings import Settings
 from stream_app.sinks.http_server import Route, json_reply
@@ -125,7 +126,7 @@ class Watchdog:
         found = {place: at for place in self._assigned() if (at := position_of(place)) is not None}
         return found or {TopicPartition(self._settings.topic(PARTIALS), 0): 0}
 
-    def _sights(self, ends: Mapping[TopicPartition, int]) -> Iterator[Sight]:
+    def _sights(self, ends: Mapping[TopicPartition, End]) -> Iterator[Sight]:
         """Everything that has to move on. How long the group takes to share out partitions is up to others."""
         engine = self._app.engine
         if self.stage is Stage.RECOVERING:
@@ -134,8 +135,8 @@ class Watchdog:
             for place, end in ends.items():
                 offset = engine.position_of(place)
                 if offset is not None:
-                    unread = offset < end and self._consumer.has_unread(place, offset, end)
-                    task = f"it is read up to offset {offset} and ends at {end}" if unread else ""
+                    is_read = end.is_read or offset >= end.readable
+                    task = "" if is_read else f"it is read up to offset {offset} and ends at {end.readable}"
                     yield Sight(f"{place.topic}, partition {place.partition}", offset, task)
             yield Sight("writing of what was counted", engine.flushes, "Kafka answers")
 

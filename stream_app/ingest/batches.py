@@ -9,23 +9,18 @@ journal, not by acknowledgements; and the journal says where to read on.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import faust
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.client import ConnectionGroup
-from aiokafka.errors import IllegalStateError, OffsetOutOfRangeError
-from aiokafka.protocol.fetch import FetchRequest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream_app.ingest.ends import End, find_ends
 from stream_app.ingest.records import read_forgivingly
-
-_ONE_BYTE = 1
-_FETCH_WAITS_MS = (5, 50, 500)
 
 
 class Batch(NamedTuple):
@@ -48,13 +43,26 @@ class BatchSchema(faust.Schema):
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer in a thread of its own, with our fetch wait and honest end offsets."""
+    """aiokafka's consumer in a thread of its own, with our fetch wait and honest end offsets.
+
+    All of it but the public methods runs in that thread, so that what was fetched and what was handed over are
+    seen as of one moment.
+    """
+
+    def __post_init__(self) -> None:
+        """Start without partitions; called by Faust's service."""
+        super().__post_init__()
+        self._handed_over: dict[TP, int] = {}
+        """Up to before which offset the records of a partition are out of here, since it was last sent to where its
+        journal was left; without an entry before that, when it may be anywhere."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         read_forgivingly()
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1,500 ms, which is how long the embedded broker lets new data wait.
         consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms
+        # Faust would read what transactions have aborted as well, and it would be counted.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
@@ -65,8 +73,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """
         consumer = self._ensure_consumer()
         listed = await consumer.end_offsets(list(partitions))
-        ends = await high_watermarks(consumer, listed)
-        return {tp: max(listed[tp], ends.get(tp, 0)) for tp in listed}
+        found = await find_ends(consumer, listed)
+        return listed | {tp: max(listed[tp], end.offset) for tp, end in found.items()}
 
     async def _fetch_records(
         self,
@@ -79,7 +87,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         records that nobody is ready for."""
         if not active_partitions:
             return {}
-        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        for tp in records.keys() & self._handed_over.keys():
+            self._handed_over[tp] = records[tp][-1].offset + 1
+        return records
 
     async def seek_assigned(self, offsets: Mapping[TP, int]) -> None:
         """Go to these offsets; partitions that went elsewhere since are left out, any other failure is raised."""
@@ -87,6 +98,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _seek_assigned(self, consumer: AIOKafkaConsumer, offsets: Mapping[TP, int]) -> None:
         held = {tp: offset for tp, offset in offsets.items() if tp in consumer.assignment()}
+        self._handed_over |= held
         try:
             await self._seek_wait(consumer, held)
         except IllegalStateError as problem:
@@ -95,18 +107,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 raise
             self.log.warning("a partition went elsewhere during a seek: %s", problem)
 
-    def fetched_to(self, tp: TP) -> int:
-        """Up to before which offset a partition has been fetched: past what is no record as well, such as
-        the marker of a transaction. 0 where nothing was fetched, or the partition is not ours."""
-        subscription = self._ensure_consumer()._subscription.subscription
-        assignment = None if subscription is None else subscription.assignment
-        state = None if assignment is None or tp not in assignment.tps else assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else 0
-
-    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
-        """The end of each partition, asked for by a fetch from an offset that is known to exist."""
-        ends: Mapping[TP, int] = await self.call_thread(high_watermarks, self._ensure_consumer(), offsets)
+    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, End]:
+        """The end of each partition, asked for by a fetch from an offset up to which it was read."""
+        ends: Mapping[TP, End] = await self.call_thread(self._ends_from, self._ensure_consumer(), offsets)
         return ends
+
+    async def _ends_from(self, consumer: AIOKafkaConsumer, offsets: Mapping[TP, int]) -> Mapping[TP, End]:
+        ends = await find_ends(consumer, offsets)
+        return {
+            tp: end._replace(is_read=self._is_read(consumer, tp, offsets[tp], end.readable))
+            for tp, end in ends.items()
+        }
+
+    def _is_read(self, consumer: AIOKafkaConsumer, tp: TP, offset: int, end: int) -> bool:
+        """Whether no record lies between an offset up to which a partition was read and what was its readable end:
+        it has been fetched up to there, and no record behind the offset came."""
+        handed_over = self._handed_over.get(tp)
+        return handed_over is not None and handed_over <= offset and _fetched_to(consumer, tp) >= end
 
 
 class BatchConsumer(driver.Consumer):
@@ -118,7 +135,6 @@ class BatchConsumer(driver.Consumer):
         """Start with nothing to commit; called by Faust's service."""
         self.committable: dict[TP, int] = {}
         self.position_of: Callable[[TP], int | None] = lambda tp: None
-        self._handed_over: dict[TP, int] = {}
 
     async def perform_seek(self) -> None:
         """Go to where the journals say that each input was left.
@@ -132,7 +148,6 @@ class BatchConsumer(driver.Consumer):
     async def _seek_to_journals(self) -> None:
         places = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         offsets = {tp: offset for tp in places if (offset := self.position_of(tp)) is not None}
-        self._handed_over.clear()
         await self._thread.seek_assigned(offsets)
 
     async def _seek_back(self) -> None:
@@ -146,24 +161,18 @@ class BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
-        """The end offset of each partition, from offsets known to exist."""
+    async def ends_from(self, offsets: Mapping[TP, int]) -> Mapping[TP, End]:
+        """The end of each partition, from offsets up to which they were read."""
         return await self._thread.ends_from(offsets)
 
     async def read_again(self, place: TP, offset: int) -> None:
         """Read a partition from this offset, if it is still ours."""
-        self._handed_over.pop(place, None)
         await self._thread.seek_assigned({place: offset})
 
     @property
     def thread_loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of the thread that talks to Kafka."""
         return self._thread.thread_loop
-
-    def has_unread(self, place: TP, position: int, end: int) -> bool:
-        """Whether a partition that is to be read on at ``position`` and ends at ``end`` has records there. A log
-        may end in offsets that are none: markers of transactions, and what was removed."""
-        return self._handed_over.get(place, 0) > position or self._thread.fetched_to(place) < end
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Fetch, and yield one message per partition; changelog records one by one."""
@@ -174,7 +183,6 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active:
             await self._seek_back()
             return
-        self._handed_over |= {tp: batch[-1].offset + 1 for tp, batch in records.items() if batch}
         for tp, batch in records.items():
             if self._is_over(generation):
                 break
@@ -231,44 +239,10 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
 
-async def high_watermarks(consumer: AIOKafkaConsumer, offsets: Mapping[TP, int]) -> dict[TP, int]:
-    """The end of each partition: the high watermark that a fetch from its offset reports.
-
-    Kafka answers at once. The embedded broker answers when the wait is over, and not for every partition
-    if it is too short for it, so the wait grows until all have answered.
-    """
-    ends: dict[TP, int] = {}
-    for wait_ms in _FETCH_WAITS_MS:
-        ends |= await _fetch_ends(consumer, {tp: o for tp, o in offsets.items() if tp not in ends}, wait_ms)
-        if len(ends) == len(offsets):
-            break
-    return ends
-
-
-async def _fetch_ends(consumer: AIOKafkaConsumer, offsets: Mapping[TP, int], wait_ms: int) -> dict[TP, int]:
-    """One fetch to every leader, over the connection for group coordination: on the other one it would
-    queue behind a fetch that waits for data."""
-    client = consumer._client
-    by_leader: dict[int, dict[str, list[tuple[int, int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for tp, offset in offsets.items():
-        leader = client.cluster.leader_for_partition(TopicPartition(tp.topic, tp.partition))
-        if leader is not None and leader >= 0:
-            by_leader[leader][tp.topic].append((tp.partition, offset, _ONE_BYTE))
-    requests = [
-        client.send(
-            leader,
-            FetchRequest(wait_ms, 0, _ONE_BYTE, 0, list(topics.items()), rack_id=""),
-            group=ConnectionGroup.COORDINATION,
-        )
-        for leader, topics in by_leader.items()
-    ]
-    ends: dict[TP, int] = {}
-    for response in await asyncio.gather(*requests):
-        for topic, partitions in response.topics:
-            for partition, error_code, high_watermark, *_ in partitions:
-                place = TP(topic, partition)
-                if error_code == 0:
-                    ends[place] = high_watermark
-                elif error_code == OffsetOutOfRangeError.errno:
-                    ends |= await consumer.end_offsets([place])
-    return ends
+def _fetched_to(consumer: AIOKafkaConsumer, tp: TP) -> int:
+    """Up to before which offset a partition has been fetched, past what is no record as well. 0 where nothing
+    was fetched, or the partition is not ours."""
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    state = None if assignment is None or tp not in assignment.tps else assignment.state_value(tp)
+    return state.position if state is not None and state.has_valid_position else 0

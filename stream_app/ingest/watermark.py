@@ -2,12 +2,14 @@
 
 Stands between decoding and the shard state; pure, the clock is an argument. A shard is one
 partition number over all input topics. Its watermark is the newest event time of its slowest busy
-partition, less the allowed lateness. A partition is *idle* when it is read to its end and had
-nothing new for ``idle_timeout``; when all are idle, time goes on at the clock's pace.
+partition, less the allowed lateness. A partition is *idle* when it is read to its end and *silent*: it had
+nothing new for ``idle_timeout``. When all are idle, time goes on at the clock's pace.
 
 "Read to its end" is only as true as the last look at the broker: before records move time on while
-some partition counts as idle, the caller asks for the end offsets anew (``confirm``), so that a
+some partition is silent, the caller asks for the end offsets anew (``confirm``), so that a
 record that waits unread in a quiet topic is never called late because a busy topic was read first.
+What an open transaction holds back waits like that. Where nothing but its marker is left, or what was aborted,
+the caller says so (``pass_over``).
 """
 
 from __future__ import annotations
@@ -33,10 +35,14 @@ class PartitionProgress:
     is_known: bool = True
     """Whether the broker answered when it was last asked for the end."""
 
+    def is_silent(self, clock_ms: int, idle_timeout_ms: int) -> bool:
+        """Whether it had nothing new for the idle timeout."""
+        return clock_ms - self.last_arrival_ms >= idle_timeout_ms
+
     def is_idle(self, clock_ms: int, idle_timeout_ms: int) -> bool:
-        """Whether it is read to its known end and had nothing new for the idle timeout."""
+        """Whether it is silent and read to its known end."""
         is_read = self.is_known and self.next_offset >= self.end_offset
-        return is_read and clock_ms - self.last_arrival_ms >= idle_timeout_ms
+        return is_read and self.is_silent(clock_ms, idle_timeout_ms)
 
 
 @dataclass
@@ -57,12 +63,13 @@ class Watermark:
         progress = {topic: PartitionProgress(last_arrival_ms=clock_ms) for topic in topics}
         return cls(allowed_lateness_ms, idle_timeout_ms, progress, 0, list(progress.values()))
 
-    def relies_on_idleness(self, clock_ms: int) -> bool:
-        """Whether some partition is not waited for, so that the ends must be confirmed before time moves; or is
-        waited for only because the broker gave no answer, so that it must be asked again."""
-        self._sort_out_busy(clock_ms)
-        is_known = all(progress.is_known for progress in self.partitions.values())
-        return not is_known or len(self._busy) < len(self.partitions)
+    def relies_on_ends(self, clock_ms: int) -> bool:
+        """Whether the ends must be looked at before time moves: some partition is silent, so that it is not waited
+        for, or only because of what the last look saw; or the broker gave no answer for it."""
+        return any(
+            not progress.is_known or progress.is_silent(clock_ms, self.idle_timeout_ms)
+            for progress in self.partitions.values()
+        )
 
     def confirm(self, ends: dict[str, int], clock_ms: int) -> None:
         """Take note of the broker's end offsets, asked for at this time of the clock or later; a partition
@@ -71,6 +78,14 @@ class Watermark:
             progress.is_known = topic in ends
             progress.end_offset = max(progress.end_offset, ends.get(topic, 0))
         self._sort_out_busy(clock_ms)
+
+    def pass_over(self, topic: str, offset: int) -> int:
+        """What a partition still has before this offset is no record, nor ever will be: it is read on from there.
+        Returns how many offsets that are; none if it was read further meanwhile."""
+        progress = self.partitions[topic]
+        passed = max(0, offset - progress.next_offset)
+        progress.next_offset += passed
+        return passed
 
     def arrived(self, topic: str, end_offset: int, clock_ms: int) -> None:
         """A batch of a partition is here, up to before ``end_offset``, and is about to be read."""

@@ -286,7 +286,7 @@ class Pipeline:
         shard = owner.shard
         self.read[topic, partition] = end = records[-1].offset + 1
         shard.watermark.arrived(topic, end, self.clock_ms)
-        if shard.watermark.relies_on_idleness(self.clock_ms):
+        if shard.watermark.relies_on_ends(self.clock_ms):
             self._look_at_ends()
         shard.process(topic, records, self.clock_ms)
         return len(records)
@@ -306,7 +306,7 @@ class Pipeline:
     def tick(self, milliseconds: int = 0) -> None:
         """Let the clock go on and look at it, as the engine does four times a second."""
         self.clock_ms += milliseconds
-        if any(owner.shard.watermark.relies_on_idleness(self.clock_ms) for owner in self.shards):
+        if any(owner.shard.watermark.relies_on_ends(self.clock_ms) for owner in self.shards):
             self._look_at_ends()
         for owner in self.shards:
             owner.shard.tick(self.clock_ms)

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from kafka import KafkaProducer
 
@@ -57,14 +57,10 @@ def one_in_each(partitions: int, stem: str = "everywhere") -> list[str]:
 class Sender:
     """Sends events as a producer does, and remembers them for the oracle with the offsets they got."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **options: Any) -> None:
         self._settings = settings
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka,
-            enable_idempotence=False,
-            linger_ms=2,
-            max_request_size=20_000_000,
-        )
+        given = {"enable_idempotence": False, "linger_ms": 2, "max_request_size": 20_000_000, **options}
+        self._producer = KafkaProducer(bootstrap_servers=settings.kafka, **given)
         self._sent: list[tuple[str, int, Json, Any]] = []
         self.records: list[Record] = []
 
@@ -97,7 +93,7 @@ class Sender:
         self.flush()
         self._producer.close()
 
-    def __enter__(self) -> Sender:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -48,8 +48,8 @@ def test_a_partition_that_is_read_to_its_end_and_silent_is_not_waited_for() -> N
     read(watermark, "b", 5 * DAY)
     read(watermark, "a", 9 * DAY, CLOCK + IDLE - 1)
     assert watermark.current_ms == 5 * DAY - LATENESS
-    assert not watermark.relies_on_idleness(CLOCK + IDLE - 1)
-    assert watermark.relies_on_idleness(CLOCK + IDLE)
+    assert not watermark.relies_on_ends(CLOCK + IDLE - 1)
+    assert watermark.relies_on_ends(CLOCK + IDLE)
     assert watermark.tick(CLOCK + IDLE)
     assert watermark.current_ms == 9 * DAY - LATENESS
 
@@ -58,9 +58,9 @@ def test_a_record_that_waits_unread_in_a_quiet_partition_holds_time_back() -> No
     watermark = fresh()
     read(watermark, "b", 5 * DAY)
     watermark.arrived("a", 1, CLOCK + IDLE)
-    assert watermark.relies_on_idleness(CLOCK + IDLE)
+    assert watermark.relies_on_ends(CLOCK + IDLE)
     watermark.confirm({"a": 1, "b": 2}, CLOCK + IDLE)
-    assert not watermark.relies_on_idleness(CLOCK + IDLE)
+    assert not watermark.tick(CLOCK + IDLE)
     read(watermark, "a", 6 * DAY, CLOCK + IDLE)
     assert not watermark.tick(CLOCK + 100 * IDLE)
     assert not read(watermark, "a", 9 * DAY, CLOCK + 100 * IDLE)
@@ -129,13 +129,55 @@ def test_an_end_that_is_older_than_what_is_known_changes_nothing() -> None:
     assert watermark.partitions["a"].end_offset == 9
 
 
+def test_the_ends_are_looked_at_again_while_what_was_seen_there_has_not_come() -> None:
+    watermark = fresh("a", "b")
+    read(watermark, "a", 5 * DAY)
+    read(watermark, "b", 5 * DAY)
+    watermark.confirm({"a": 2, "b": 2}, CLOCK)
+    assert not watermark.relies_on_ends(CLOCK + IDLE - 1)
+    assert watermark.relies_on_ends(CLOCK + IDLE)
+    assert not watermark.tick(CLOCK + IDLE + DAY), "something is unread, so both are waited for"
+
+
+def test_a_partition_that_ends_in_what_is_no_record_is_not_waited_for() -> None:
+    watermark = fresh("a", "b")
+    read(watermark, "b", 5 * DAY)
+    read(watermark, "a", 5 * DAY)
+    watermark.confirm({"a": 3, "b": 1}, CLOCK)
+    read(watermark, "b", 9 * DAY, CLOCK + IDLE)
+    assert not watermark.tick(CLOCK + IDLE)
+    assert watermark.current_ms == 5 * DAY - LATENESS
+    assert watermark.pass_over("a", 3) == 2
+    assert watermark.tick(CLOCK + IDLE)
+    assert watermark.current_ms == 9 * DAY - LATENESS
+
+
+def test_what_an_open_transaction_holds_back_is_waited_for() -> None:
+    watermark = fresh("a", "b")
+    read(watermark, "b", 5 * DAY)
+    read(watermark, "a", 5 * DAY)
+    watermark.pass_over("a", 2)  # the marker of an earlier one
+    watermark.confirm({"a": 4, "b": 1}, CLOCK)
+    read(watermark, "b", 9 * DAY, CLOCK + IDLE)
+    assert not watermark.tick(CLOCK + 100 * IDLE)
+    assert watermark.current_ms == 5 * DAY - LATENESS
+
+
+def test_an_answer_from_before_a_partition_was_read_further_takes_nothing_back() -> None:
+    watermark = fresh("a", "b")
+    for _ in range(3):
+        read(watermark, "a", 5 * DAY)
+    assert watermark.pass_over("a", 2) == 0
+    assert watermark.partitions["a"].next_offset == 3
+
+
 def test_a_broker_that_gave_no_answer_for_any_partition_is_asked_again() -> None:
     watermark = fresh("a", "b")
-    assert not watermark.relies_on_idleness(CLOCK)
+    assert not watermark.relies_on_ends(CLOCK)
     watermark.confirm({}, CLOCK)
-    assert watermark.relies_on_idleness(CLOCK)
+    assert watermark.relies_on_ends(CLOCK)
     watermark.confirm({"a": 0, "b": 0}, CLOCK)
-    assert not watermark.relies_on_idleness(CLOCK)
+    assert not watermark.relies_on_ends(CLOCK)
 
 
 def test_whatever_happens_time_never_goes_back_and_never_passes_the_newest_of_a_busy_partition() -> None:
