@@ -20,7 +20,6 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
-from stream_app.garbage import state_is_loaded
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import End
 from stream_app.ingest.holes import Holes
@@ -101,7 +100,6 @@ class Engine:
             written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
             await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
             self.shards = stations
-        state_is_loaded()
         await self._look()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
@@ -116,7 +114,6 @@ class Engine:
             }
             await asyncio.gather(*(station.open() for station in stations.values()))
             self.mergers = stations
-        state_is_loaded()
         self.view.refill_soon()
 
     async def close(self) -> None:
@@ -196,8 +193,8 @@ class Engine:
     async def flush(self) -> None:
         """Journal and publish what has changed, in all shards and mergers."""
         shards, mergers = list(self.shards.values()), list(self.mergers.values())
-        await asyncio.gather(*(_in_turn(turn, shard.flush()) for turn, shard in enumerate(shards)))
-        await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
+        await asyncio.gather(*(station.flush() for station in shards))
+        await asyncio.gather(*(station.flush() for station in mergers))
         self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
         self.flushes += 1
         self._flushed.set()
@@ -310,10 +307,3 @@ class Engine:
         if dimension == CUSTOMER:  # producers may use any partitioner, so only the shelf knows
             return any(station.shard.customers.get(key) is not None for station in self.shards.values())
         return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers
-
-
-async def _in_turn(turn: int, work: Awaitable[None]) -> None:
-    """Do work so many turns of the event loop from now, so that others can run in between."""
-    for _ in range(turn):
-        await asyncio.sleep(0)
-    await work
