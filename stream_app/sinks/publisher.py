@@ -65,6 +65,8 @@ class Publisher:
         self._lease = lease
         self._producer: AIOKafkaProducer | None = None
         self._producer_of_large: AIOKafkaProducer | None = None
+        self.confirmed = 0
+        """How many records the broker has confirmed so far; while it grows, writing makes progress."""
 
     async def start(self) -> None:
         """Connect; call from the loop that will use it."""
@@ -187,7 +189,12 @@ class Publisher:
             partition=record.partition,
             headers=list(record.headers),
         )
+        future.add_done_callback(self._count)
         return future
+
+    def _count(self, outcome: asyncio.Future[Any]) -> None:
+        if not outcome.cancelled() and outcome.exception() is None:
+            self.confirmed += 1
 
 
 def partition_of_key(key: bytes, partitions: int) -> int:
