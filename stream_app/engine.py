@@ -20,6 +20,7 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure
+from stream_app.garbage import state_is_loaded
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import End
 from stream_app.ingest.holes import Holes
@@ -50,6 +51,7 @@ MOST_UNFLUSHED = 100_000
 TICK_SECONDS = 0.25
 SHORTENED_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
+_END = object()
 
 
 class Engine:
@@ -75,6 +77,7 @@ class Engine:
         self._next_look: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
         self._handover = asyncio.Lock()
+        self._rebalances = 0
         self._shortened_since: dict[TopicPartition, float] = {}
 
     async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
@@ -89,9 +92,13 @@ class Engine:
         await self.publisher.stop()
 
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
-        """Take over the shards of these partitions, whose journals have been read."""
+        """Take over the shards of these partitions, whose journals have been read; nothing happens if the group
+        is shared out anew meanwhile."""
+        rebalances = self._rebalances
         await self.topics.look()
         async with self._handover:
+            if rebalances != self._rebalances:
+                return
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
                 for number, journal in journals.items()
@@ -100,24 +107,30 @@ class Engine:
             written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
             await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
             self.shards = stations
+        state_is_loaded()
         await self._look()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
-        """Take over the mergers of these partitions, whose journals have been read."""
+        """As ``open_shards``, for mergers."""
+        rebalances = self._rebalances
         await self.topics.look()
         async with self._handover:
+            if rebalances != self._rebalances:
+                return
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
                 for number, journal in journals.items()
             }
             await asyncio.gather(*(station.open() for station in stations.values()))
             self.mergers = stations
+        state_is_loaded()
         self.view.refill_soon()
 
     async def close(self) -> None:
         """Let go of all partitions, and flush them for the last time; their next owner recovers them."""
+        self._rebalances += 1
         async with self._handover:
             shards, mergers = self._let_go()
             await asyncio.gather(*(station.close() for station in shards))
@@ -193,8 +206,8 @@ class Engine:
     async def flush(self) -> None:
         """Journal and publish what has changed, in all shards and mergers."""
         shards, mergers = list(self.shards.values()), list(self.mergers.values())
-        await asyncio.gather(*(station.flush() for station in shards))
-        await asyncio.gather(*(station.flush() for station in mergers))
+        await asyncio.gather(*(_in_turn(turn, shard.flush()) for turn, shard in enumerate(shards)))
+        await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
         self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
         self.flushes += 1
         self._flushed.set()
@@ -293,13 +306,17 @@ class Engine:
                 )
 
     async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
-        for merger in list(self.mergers.values()):
-            for item in merger.everything():
+        """What the view has to show; of a partition that goes elsewhere meanwhile, no more."""
+        for number, merger in list(self.mergers.items()):
+            snapshots = merger.everything()
+            while self.mergers.get(number) is merger and (item := next(snapshots, None)) is not None:
                 yield item
                 await asyncio.sleep(0)
-        for shard in list(self.shards.values()):
-            for risk in shard.everything():
-                yield risk
+        for number, shard in list(self.shards.items()):
+            risks = shard.everything()
+            while self.shards.get(number) is shard and (risk := next(risks, _END)) is not _END:
+                if isinstance(risk, CustomerRisk | FiringAlert):
+                    yield risk
                 await asyncio.sleep(0)
 
     def _owns(self, dimension: str, key: str) -> bool:
@@ -307,3 +324,10 @@ class Engine:
         if dimension == CUSTOMER:  # producers may use any partitioner, so only the shelf knows
             return any(station.shard.customers.get(key) is not None for station in self.shards.values())
         return merger_of(f"{dimension}:{key}", self.settings.partitions) in self.mergers
+
+
+async def _in_turn(turn: int, work: Awaitable[None]) -> None:
+    """Do work so many turns of the event loop from now, so that others can run in between."""
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    await work

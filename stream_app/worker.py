@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from stream_app.alerts.rules import Rules, RulesError, load_rules
 from stream_app.failure import Failure
+from stream_app.garbage import spare_the_old
 from stream_app.ingest.topic_specs import changelog_specs, topic_specs
 from stream_app.lease import Lease
 from stream_app.pulse import Pulse
@@ -40,6 +41,7 @@ def run(settings: Settings) -> NoReturn:
             be written.
     """
     set_up_logging()
+    spare_the_old()
     try:
         rules = load_rules(settings.rules)
     except RulesError as problem:

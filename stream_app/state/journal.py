@@ -77,7 +77,7 @@ class Journal:
         self._live: dict[bytes, int] = {}
         self._slice_epochs = [0] * SLICES
         self._next_slice = 0
-        self._pending: list[Chunk] = []
+        self._pending: dict[bytes, Chunk] = {}
 
     def replay(self, record: JournalRecord, offset: int) -> None:
         """Read one record of the topic, in order of offsets."""
@@ -95,12 +95,12 @@ class Journal:
             return  # two claimed the same generation; the first has it
         if chunk.epoch <= self.epoch:
             return  # a repeat, or the claim of an owner that had not read the last epoch and gave up
-        if self._pending and _place(self._pending[0]) != _place(chunk):
+        if self._pending and _place(next(iter(self._pending.values()))) != _place(chunk):
             self._pending.clear()  # an owner died amid an epoch
-        self._pending.append(chunk)
+        self._pending.setdefault(record.key, chunk)  # one whose confirmation was lost stands there twice
         if chunk.last:
-            self._apply(self._pending)
-            self._pending = []
+            self._apply(list(self._pending.values()))
+            self._pending.clear()
 
     def claim(self, owner: str = "") -> list[JournalRecord]:
         """Start a generation of our own: an epoch without changes that shuts stale owners out. ``owner`` is

@@ -301,7 +301,7 @@ class Shard:
         self.watermark.current_ms = header.watermark_ms
         for topic, (newest_ms, next_offset, last_arrival_ms) in header.progress.items():
             self.watermark.partitions[topic] = PartitionProgress(
-                newest_ms, next_offset, next_offset, last_arrival_ms
+                newest_ms, next_offset, next_offset, last_arrival_ms, is_known=False
             )
 
     def _restore_timers(self) -> list[tuple[int, str, str]]:

@@ -15,6 +15,7 @@ import faust
 from faust.stores.base import Store
 from faust.types import TP, EventT
 
+from stream_app.garbage import state_is_let_go
 from stream_app.state.journal import Journal, JournalRecord
 from stream_app.state.shelf import Shelf
 from stream_app.state.slices import SliceStore
@@ -49,6 +50,7 @@ class JournalStore(Store[bytes, bytes]):
     ) -> None:
         """Forget all partitions: those that stay are read anew as well."""
         self._let_go(list(self.journals))
+        state_is_let_go()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """All changelog records have been replayed: hand the partitions to the engine."""

@@ -25,6 +25,8 @@ from stream_app.stations.base import Station
 
 logger = logging.getLogger(__name__)
 
+_CUSTOMERS_AT_ONCE = 500
+
 
 class StationHeader(msgspec.Struct, array_like=True):
     """The shard's header, and where its dead letters end."""
@@ -76,10 +78,13 @@ class ShardStation(Station):
         """Up to before which offset a topic is in the journal, and may be committed."""
         return self._applied.get(topic, 0)
 
-    def everything(self) -> Iterator[CustomerRisk | FiringAlert]:
-        """Every customer in a band and every firing alert, for a view that has to be filled again."""
+    def everything(self) -> Iterator[CustomerRisk | FiringAlert | None]:
+        """Every customer in a band and every firing alert, for a view that has to be filled again; now and then
+        None, so that others can run."""
         yield from (firing_alert(change) for change in self.desk.firing())
-        for customer_id, customer in self.shard.customers.items():
+        for number, (customer_id, customer) in enumerate(self.shard.customers.items()):
+            if number % _CUSTOMERS_AT_ONCE == 0:
+                yield None
             risk = self._risk(customer_id, customer)
             if risk.band is not None:
                 self._in_band.add(customer_id)

@@ -19,6 +19,8 @@ from tests.support.strategies import examples
 
 NAMES = [f"{kind}:{number}" for kind in "up" for number in range(12)]
 BIG = 2_000
+MOST_HEADER = 20
+LARGE_HEADER = b"h" * (3 * MOST_HEADER)
 
 entries = st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 60))
 epochs = st.lists(st.lists(entries, max_size=6), max_size=40)
@@ -33,6 +35,7 @@ def never(key: str, value: bytes) -> bool:
 def small_chunks(size: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal_module, "MAX_CHUNK_BYTES", size)
+        patch.setattr(journal_module, "MOST_HEADER_BYTES", max(size, MOST_HEADER))
         yield
 
 
@@ -148,6 +151,22 @@ def test_a_repeated_epoch_changes_nothing(
             twice = read(writer.log)
             assert state(twice) == state(once)
             assert twice.last_changes == once.last_changes
+
+
+@examples()
+@given(stores, epochs.filter(bool), chunk_bytes, st.randoms(use_true_random=False))
+def test_a_record_that_stands_twice_amid_its_epoch_changes_nothing(
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, random: Random
+) -> None:
+    """The confirmation of any record can be lost, and the repeat can come late: also of a piece of the header."""
+    with small_chunks(size):
+        writer = Writer(Log(store))
+        for changed in written:
+            records = writer.write(changed, LARGE_HEADER)
+            for index in range(len(records)):
+                writer.append(records[index : index + 1])
+                writer.append([records[random.randint(0, index)]])
+            assert state(read(writer.log)) == state(writer.journal)
 
 
 @examples()
