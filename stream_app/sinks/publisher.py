@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
+    BrokerResponseError,
+    ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     KafkaError,
     MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
+    ProducerClosed,
+    TopicAuthorizationFailedError,
     UnknownError,
     UnsupportedVersionError,
 )
 from aiokafka.partitioner import murmur2
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from stream_app.failure import Failure
 from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
 from stream_app.lease import Lease
 from stream_app.settings import Settings
@@ -34,7 +39,12 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
-_HOPELESS = (MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerFenced)
+_NOT_IDEMPOTENT = (
+    UnknownError,  # the embedded broker
+    UnsupportedVersionError,
+    IncompatibleBrokerVersion,
+    ClusterAuthorizationFailedError,  # Kafka before 2.8, where this needs a right of its own: IdempotentWrite
+)
 
 LARGE_BYTES = 500_000
 """Every topic takes a record of this size; a larger one it may refuse."""
@@ -65,6 +75,7 @@ class Publisher:
         self._lease = lease
         self._producer: AIOKafkaProducer | None = None
         self._producer_of_large: AIOKafkaProducer | None = None
+        self._is_idempotent = False
         self.confirmed = 0
         """How many records the broker has confirmed so far; while it grows, writing makes progress."""
 
@@ -73,9 +84,12 @@ class Publisher:
         self._producer_of_large = await self._started(idempotent=False)
         try:
             self._producer = await self._started(idempotent=True)
-        except (UnknownError, UnsupportedVersionError):  # the embedded broker, and Kafka before 0.11
-            logger.info(
-                "the broker has no idempotent producer: what it does not confirm may be written twice"
+            self._is_idempotent = True
+        except _NOT_IDEMPOTENT as problem:
+            logger.warning(
+                "the broker does not let this user write idempotently (%s): a record whose confirmation is lost, "
+                "such as an alert, may be written twice; no count is wrong for it",
+                type(problem).__name__,
             )
             self._producer = await self._started(idempotent=False)
 
@@ -89,6 +103,8 @@ class Publisher:
             max_request_size=DEAD_LETTER_BYTES,
             request_timeout_ms=20_000,
         )
+        if idempotent:
+            let_no_batch_expire(producer)
         try:
             await producer.start()
         except BaseException:
@@ -107,7 +123,9 @@ class Publisher:
         behind the last of them for each partition.
 
         Raises:
-            MessageSizeTooLargeError: a record is larger than the topic takes, or than ``DEAD_LETTER_BYTES``.
+            MessageSizeTooLargeError: a record above ``LARGE_BYTES`` is larger than the topic takes, or than
+                ``DEAD_LETTER_BYTES``.
+            Failure: Kafka refuses a record for good, or the client cannot write any more.
         """
         ends: dict[TopicPartition, int] = {}
         waiting = list(records)
@@ -133,7 +151,10 @@ class Publisher:
     ) -> int:
         """Write records to one partition, each confirmed before the next; returns the offset of the last.
 
-        A record whose confirmation was lost is written again, and may stand there twice.
+        Where the producer is not idempotent, a record whose confirmation was lost may stand there twice.
+
+        Raises:
+            MessageSizeTooLargeError, Failure: as ``write``.
         """
         offset = -1
         for key, value in records:
@@ -147,7 +168,7 @@ class Publisher:
                 metadata = await (await self._send(record))
                 return int(metadata.offset)
             except KafkaError as problem:
-                _raise_if_hopeless(problem)
+                self._raise_if_hopeless(problem, record)
                 logger.warning("Kafka did not confirm a journal record (%s); trying again", problem)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -159,7 +180,7 @@ class Publisher:
             try:
                 futures.append(await self._send(record))
             except KafkaError as problem:
-                _raise_if_hopeless(problem)
+                self._raise_if_hopeless(problem, record)
                 return [*await self._unconfirmed(records[:position], futures, ends), *records[position:]]
         return await self._unconfirmed(records, futures, ends)
 
@@ -170,7 +191,7 @@ class Publisher:
         failed = []
         for record, outcome in zip(records, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                _raise_if_hopeless(outcome)
+                self._raise_if_hopeless(outcome, record)
                 failed.append(record)
             else:
                 place = TopicPartition(outcome.topic, outcome.partition)
@@ -181,6 +202,10 @@ class Publisher:
         producer = self._producer_of_large if record.size > LARGE_BYTES else self._producer
         if producer is None:
             raise RuntimeError("the publisher was not started")
+        if (
+            producer._sender.sender_task.done()
+        ):  # it fails every record from now on, or does not even look at them
+            raise Failure("the client that writes to Kafka has stopped: this worker cannot go on; restart it")
         self._lease.renew()
         future: asyncio.Future[Any] = await producer.send(
             record.topic,
@@ -192,6 +217,40 @@ class Publisher:
         future.add_done_callback(self._count)
         return future
 
+    def _raise_if_hopeless(self, problem: BaseException, record: OutRecord) -> None:
+        """Return if trying again may help.
+
+        Raises:
+            MessageSizeTooLargeError, Failure: as ``write``.
+        """
+        is_large = record.size > LARGE_BYTES
+        if not isinstance(problem, KafkaError) or (
+            is_large and isinstance(problem, MessageSizeTooLargeError)
+        ):
+            raise problem
+        words = f"{type(problem).__name__}: {problem}"
+        if isinstance(problem, TopicAuthorizationFailedError):
+            raise Failure(
+                f"{record.topic}: Kafka does not let this user write to it ({words}); "
+                "give it the rights Describe and Write on this topic"
+            ) from None
+        if isinstance(problem, MessageSizeTooLargeError):
+            raise Failure(
+                f"{record.topic} does not take what is written to it ({words}); "
+                "raise its max.message.bytes to 1048588 or more"
+            ) from None
+        if isinstance(problem, ProducerClosed):
+            raise Failure(
+                f"the client that writes to Kafka has stopped ({words}); restart this worker"
+            ) from None
+        # The batch is out of the idempotent producer's sequence, which nothing that follows can continue.
+        refused = isinstance(problem, BrokerResponseError) and not problem.retriable
+        if refused and self._is_idempotent and not is_large:
+            raise Failure(
+                f"{record.topic}: Kafka does not take up what was written last ({words}); restart this worker: "
+                "it reads again what was not written"
+            ) from None
+
     def _count(self, outcome: asyncio.Future[Any]) -> None:
         if not outcome.cancelled() and outcome.exception() is None:
             self.confirmed += 1
@@ -202,6 +261,7 @@ def partition_of_key(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-def _raise_if_hopeless(problem: BaseException) -> None:
-    if not isinstance(problem, KafkaError) or isinstance(problem, _HOPELESS):
-        raise problem
+def let_no_batch_expire(producer: AIOKafkaProducer) -> None:
+    """An idempotent producer must write every batch: the next one continues its sequence. The client knows that where
+    a request fails, but not where a partition is without a leader for long."""
+    producer._message_accumulator._batch_ttl = math.inf
