@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import ConnectionGroup
@@ -19,6 +19,7 @@ from aiokafka.protocol.fetch import FetchRequest
 _ONE_BYTE = 1
 _FETCH_WAITS_MS = (5, 50, 500)
 _READ_COMMITTED = 1
+_ANSWER_SECONDS = 3.0
 
 
 class End(NamedTuple):
@@ -69,7 +70,7 @@ async def _fetch_ends(
         for leader, topics in by_leader.items()
     ]
     ends: dict[TopicPartition, End] = {}
-    for response in await asyncio.gather(*requests):
+    for response in await _answers(requests):
         for topic, partitions in response.topics:
             for partition, error_code, high_watermark, last_stable_offset, *_ in partitions:
                 place = TopicPartition(topic, partition)
@@ -79,3 +80,17 @@ async def _fetch_ends(
                     listed = (await consumer.end_offsets([place]))[place]
                     ends[place] = End(listed, listed)
     return ends
+
+
+async def _answers(requests: Sequence[Awaitable[Any]]) -> list[Any]:
+    """The answers of the leaders that give one soon: one that is gone must not hold up the partitions of the others.
+
+    Raises:
+        KafkaError, TimeoutError: none of them does; the error of one.
+    """
+    bounded = (asyncio.wait_for(request, _ANSWER_SECONDS) for request in requests)
+    answers = await asyncio.gather(*bounded, return_exceptions=True)
+    failures = [answer for answer in answers if isinstance(answer, BaseException)]
+    if failures and len(failures) == len(answers):
+        raise failures[0]
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
