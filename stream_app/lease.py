@@ -1,22 +1,21 @@
 """The lease: a worker that stood still for too long must not write any more. Stands at the edge.
 
-A process that is suspended past its session timeout wakes up believing that it owns its partitions, which others
-have taken over. Journals fence themselves; what else it was about to write cannot be fenced. So the event loop and
-a thread beside it leave signs of life, and whichever runs first after a pause sees how long it was, and ends the
-process before anything else is done. The loop also measures for how long it was blocked.
+A process that is suspended past its session timeout, by a signal or with its whole machine, wakes up believing that
+it owns its partitions, which others have taken over. Journals fence themselves; what else it was about to write cannot
+be fenced. So the event loop and a thread beside it leave signs of life, and whichever comes here first after a pause
+sees how long it was, and ends the process. A loop that was waiting comes here before it runs anything. One that was
+stopped amid its work goes on until it hands something to a client, waits again, or the thread has its turn; in
+these few milliseconds only what the clients already had can go out. The loop also measures for how long it was blocked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import selectors
 from typing import Any
 
-from stream_app.clock import monotonic_seconds
-
-logger = logging.getLogger(__name__)
+from stream_app.clock import boot_seconds, monotonic_seconds
+from stream_app.telemetry import end_at_once
 
 _SHARE_OF_SESSION = 0.8
 _MINUTE_SECONDS = 60.0
@@ -33,7 +32,7 @@ class Lease:
 
     def begin(self) -> None:
         """From now on it must be renewed; before, nothing is owned, and a start on a busy machine takes its time."""
-        self._renewed_at = monotonic_seconds()
+        self._renewed_at = boot_seconds()
 
     def renew(self) -> None:
         """A sign of life; ends the process if the last was so long ago that its partitions may be another's.
@@ -42,14 +41,14 @@ class Lease:
         """
         if self._renewed_at is None:
             return
-        now = monotonic_seconds()
-        still, self._renewed_at = now - self._renewed_at, now
+        now = boot_seconds()
+        still = now - self._renewed_at
         if still > self._seconds:
-            logger.critical(
-                "stood still for %.1f s: another worker may own the partitions: restart it", still
+            # Not renewed, so that whichever thread comes here meanwhile ends the process as well.
+            end_at_once(
+                __name__, f"stood still for {still:.1f} s: another worker may own the partitions: restart it"
             )
-            logging.shutdown()
-            os._exit(1)
+        self._renewed_at = now
 
     @property
     def longest_block_seconds(self) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import threading
 import traceback
@@ -17,8 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from stream_app.lease import Lease
-
-logger = logging.getLogger(__name__)
+from stream_app.telemetry import end_at_once, write_at_once
 
 _BEAT_SECONDS = 0.5
 _FRAMES = 20
@@ -56,30 +54,40 @@ class Pulse(threading.Thread):
         self._lease = lease
         # Beats are counted, not seconds: while the process is suspended there are none.
         self._most_missed = int(stuck_after_seconds / _BEAT_SECONDS)
+        self._last_loops: Mapping[str, asyncio.AbstractEventLoop] = {}
+        self._has_failed = False
 
     def run(self) -> None:
-        """Ask every second."""
+        """Ask twice a second."""
         known: dict[str, _Loop] = {}
         never = threading.Event()
         self._lease.begin()
         while not never.wait(_BEAT_SECONDS):
             self._lease.renew()
-            for name, loop in self._loops().items():
+            for name, loop in self._loops_now().items():
                 seen = known.setdefault(name, _Loop())
                 seen.ask(loop)
                 if seen.missed >= self._most_missed:
                     _end(name, seen)
 
+    def _loops_now(self) -> Mapping[str, asyncio.AbstractEventLoop]:
+        """The loops to ask; those of the last time where they cannot be told, as this thread must go on."""
+        try:
+            self._last_loops = self._loops()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the loops known so far are watched
+            if not self._has_failed:
+                self._has_failed = True
+                text = f"cannot tell which loops there are ({type(problem).__name__}: {problem})"
+                write_at_once(__name__, logging.ERROR, text)
+        return self._last_loops
+
 
 def _end(name: str, seen: _Loop) -> None:
-    logger.critical(
-        "the %s has been blocked for %.0f s: this worker is stuck and ends; start it again. It was at %s",
-        name,
-        seen.missed * _BEAT_SECONDS,
-        _stack_of(seen.thread),
+    end_at_once(
+        __name__,
+        f"the {name} has been blocked for {seen.missed * _BEAT_SECONDS:.0f} s: this worker is stuck and ends; "
+        f"start it again. It was at {_stack_of(seen.thread)}",
     )
-    logging.shutdown()
-    os._exit(1)
 
 
 def _stack_of(thread: int | None) -> str:

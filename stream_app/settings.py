@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
     session_timeout: Duration = Field(
         6 * SECOND_MS,
-        ge=1000,
+        ge=3 * SECOND_MS,
         le=MINUTE_MS,
         description="after this silence a worker's partitions move to another",
     )
