@@ -23,6 +23,9 @@ ALERT_TOPICS: Final = ("alerts.ctr", "alerts.optout", "alerts.abandonment", "ale
 DEAD_LETTERS: Final = "deadletters"
 PARTIALS: Final = "partials"  # internal: from the shards to the mergers
 
+COUNTED_TOPICS: Final = (*INPUT_TOPICS, PARTIALS)
+"""Those that the agents read: their offsets are in the journals, and their partition numbers are shards."""
+
 OUTPUT_TOPICS: Final = (METRICS, *ALERT_TOPICS, DEAD_LETTERS)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, NamedTuple
 
 from stream_app.failure import Failure, Unreachable
 from stream_app.ingest.topic_specs import TopicSpec, topic_specs
-from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.ingest.topics import COUNTED_TOPICS
 from stream_app.settings import ENV_PREFIX, Settings
 from stream_app.sinks.connections import CONNECT_SECONDS, kafka_python_options
 from stream_app.sinks.reach import require_kafka
@@ -35,22 +36,39 @@ class TopicState(NamedTuple):
     partitions: int
 
 
-def look_at_topics(settings: Settings) -> dict[str, TopicState]:
-    """The input topics and the partials that are there, by name without the prefix.
+class TopicViewer:
+    """Looks at the counted topics again and again, by one client that it keeps for as long as Kafka answers."""
 
-    Raises:
-        Unreachable: Kafka gives no answer.
-    """
-    names = {settings.topic(name): name for name in (*INPUT_TOPICS, PARTIALS)}
-    with _admin(settings) as admin:
-        described = admin.describe_topics()
-    return {
-        names[topic["name"]]: TopicState(
-            str(topic.get("topic_id") or "").replace(_NO_IDENTITY, ""), len(topic["partitions"])
-        )
-        for topic in described
-        if topic["error_code"] == 0 and topic["name"] in names
-    }
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._names = {settings.topic(name): name for name in COUNTED_TOPICS}
+        self._admin: Any = None
+        self._lock = Lock()  # nobody can wait for a thread whose task was cancelled
+
+    def look(self) -> dict[str, TopicState]:
+        """The counted topics that are there, by name without the prefix. Call it from any thread.
+
+        Raises:
+            Unreachable: Kafka gives no answer.
+            SettingsError, OSError: a certificate cannot be read, or the connection broke.
+        """
+        with self._lock:
+            if self._admin is None:
+                self._admin = _connected(self._settings)
+            try:
+                with _answers(self._settings):
+                    described = self._admin.describe_topics()
+            except BaseException:
+                self._admin.close()
+                self._admin = None
+                raise
+        return {
+            self._names[topic["name"]]: TopicState(
+                str(topic.get("topic_id") or "").replace(_NO_IDENTITY, ""), len(topic["partitions"])
+            )
+            for topic in described
+            if topic["error_code"] == 0 and topic["name"] in self._names
+        }
 
 
 def ensure_topics(settings: Settings, specs: Sequence[TopicSpec] | None = None) -> tuple[str, ...]:
@@ -92,26 +110,39 @@ def check_topics(settings: Settings, specs: Sequence[TopicSpec] | None = None) -
 
 @contextmanager
 def _admin(settings: Settings) -> Iterator[Any]:
+    admin = _connected(settings)
+    try:
+        with _answers(settings):
+            yield admin
+    finally:
+        admin.close()
+
+
+def _connected(settings: Settings) -> Any:
     require_kafka(settings)
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
 
     timeout_ms = int(CONNECT_SECONDS * 1000)
     try:
-        admin = KafkaAdminClient(
+        return KafkaAdminClient(
             **kafka_python_options(settings), bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms
         )
     except KafkaError as problem:
         raise Unreachable(f"Kafka at {settings.kafka}: {problem}; check {ENV_PREFIX}KAFKA") from None
+
+
+@contextmanager
+def _answers(settings: Settings) -> Iterator[None]:
+    from kafka.errors import KafkaError
+
     try:
-        yield admin
+        yield
     except KafkaError as problem:
         raise Unreachable(
             f"Kafka at {settings.kafka} did not do as asked ({type(problem).__name__}: {problem}); "
             "`stream-app doctor` says more"
         ) from None
-    finally:
-        admin.close()
 
 
 def _partition_counts(admin: Any) -> dict[str, int]:
