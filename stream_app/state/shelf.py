@@ -14,7 +14,7 @@ import msgspec
 
 from stream_app.state.slices import MemorySlices, Slices
 
-_HOT_LIMIT = 100_000
+_HOT_LIMIT = 20_000
 
 Value = TypeVar("Value")
 
