@@ -104,8 +104,11 @@ def _shortened(record: OutRecord) -> tuple[str, OutRecord]:
 async def read_back(settings: Settings, from_offsets: Mapping[int, int]) -> dict[int, set[Source]]:
     """The sources of the letters that stand at or behind an offset, by shard."""
     topic = settings.topic(DEAD_LETTERS)
-    tail = await read_tail(settings, {TopicPartition(topic, n): offset for n, offset in from_offsets.items()})
-    return {place.partition: {_source(record, settings) for record in tail[place]} for place in tail}
+    places = {TopicPartition(topic, number): offset for number, offset in from_offsets.items()}
+    found: dict[int, set[Source]] = {number: set() for number in from_offsets}
+    async for record in read_tail(settings, places):
+        found[record.partition].add(_source(record, settings))
+    return found
 
 
 def _source(record: ConsumerRecord, settings: Settings) -> Source:

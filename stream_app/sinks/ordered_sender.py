@@ -20,18 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.failure import Failure, Unreachable
 from stream_app.settings import ENV_PREFIX, Settings
 from stream_app.sinks.connections import CONNECT_SECONDS, aiokafka_options
+from stream_app.sinks.partitioner import partition_of
 
 Headers = list[tuple[str, bytes]]
 _NO_HEADERS: Headers = []
@@ -42,12 +41,6 @@ QUIET_SECONDS = 2.0
 GIVE_UP_SECONDS = 12.0
 CLOSE_SECONDS = 3.0
 _NEVER = float("-inf")
-
-
-@lru_cache(maxsize=100_000)
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Kafka's own producers choose for a key."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,6 @@ from aiokafka.errors import (
     UnknownError,
     UnsupportedVersionError,
 )
-from aiokafka.partitioner import murmur2
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream_app.failure import Failure
@@ -254,11 +253,6 @@ class Publisher:
     def _count(self, outcome: asyncio.Future[Any]) -> None:
         if not outcome.cancelled() and outcome.exception() is None:
             self.confirmed += 1
-
-
-def partition_of_key(key: bytes, partitions: int) -> int:
-    """The partition that Kafka's default partitioner gives a key (murmur2)."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 def let_no_batch_expire(producer: AIOKafkaProducer) -> None:

@@ -5,7 +5,7 @@ Used when a partition is taken over, and when a write did not land where it was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -14,14 +14,14 @@ from stream_app.sinks.connections import aiokafka_options
 
 _POLL_MS = 100
 
-Tail = dict[TopicPartition, list[ConsumerRecord]]
 
-
-async def read_tail(settings: Settings, from_offsets: Mapping[TopicPartition, int]) -> Tail:
-    """The records that stand at or behind an offset, by partition, in order."""
-    found: Tail = {place: [] for place in from_offsets}
-    if not found:
-        return found
+async def read_tail(
+    settings: Settings, from_offsets: Mapping[TopicPartition, int]
+) -> AsyncIterator[ConsumerRecord]:
+    """The records that stand at or behind an offset, those of each partition in order."""
+    places = list(from_offsets)
+    if not places:
+        return
     consumer = AIOKafkaConsumer(
         **aiokafka_options(settings),
         fetch_max_wait_ms=_POLL_MS,
@@ -30,15 +30,15 @@ async def read_tail(settings: Settings, from_offsets: Mapping[TopicPartition, in
     )
     await consumer.start()
     try:
-        consumer.assign(list(found))
+        consumer.assign(places)
         for place, offset in from_offsets.items():
             consumer.seek(place, offset)
-        while not await _is_read(consumer, list(found)):
-            for place, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                found[place] += records
+        while not await _is_read(consumer, places):
+            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+                for record in records:
+                    yield record
     finally:
         await consumer.stop()
-    return found
 
 
 async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:

@@ -16,6 +16,7 @@ from stream_app.alerts.lifecycle import FIRING, AlertChange
 from stream_app.alerts.message import alert_id, alert_json, alert_record
 from stream_app.ingest.topics import alert_topic
 from stream_app.settings import Settings
+from stream_app.sinks.partitioner import partition_of
 from stream_app.sinks.publisher import OutRecord, Publisher
 from stream_app.sinks.redis_view import FiringAlert, View
 from stream_app.sinks.tail import read_tail
@@ -50,20 +51,22 @@ class AlertTeller:
         """Tell those of an outbox that its last owner did not come to tell."""
         if not changes:
             return
-        told = await self._ids_told({self._topic(change.kind) for change in changes})
+        told = await self._ids_told(changes)
         await self.tell([change for change in changes if alert_id(change) not in told])
 
-    async def _ids_told(self, topics: set[str]) -> set[str]:
-        """The ids that stand on these topics, behind the place up to which they were known to be written."""
-        places = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in await self._publisher.partitions_of(topic)
-        ]
+    async def _ids_told(self, changes: Sequence[AlertChange]) -> set[str]:
+        """The ids that stand where these changes go, behind the place up to which it is known to be written."""
+        places = {await self._place(change) for change in changes}
         known = {place: self.told.get(f"{place.topic}/{place.partition}", 0) for place in places}
-        tail = await read_tail(self._settings, known)
-        headers = (dict(record.headers) for records in tail.values() for record in records)
-        return {header.get(_ID_HEADER, b"").decode("utf-8", "replace") for header in headers}
+        return {
+            dict(record.headers).get(_ID_HEADER, b"").decode("utf-8", "replace")
+            async for record in read_tail(self._settings, known)
+        }
+
+    async def _place(self, change: AlertChange) -> TopicPartition:
+        topic = self._topic(change.kind)
+        partitions = len(await self._publisher.partitions_of(topic))
+        return TopicPartition(topic, partition_of(change.fingerprint.encode(), partitions))
 
     def _topic(self, kind: str) -> str:
         return self._settings.topic(alert_topic(kind))

@@ -145,8 +145,8 @@ class Station:
         """Where records did not land right behind ours, look at what else stands there: a record whose
         confirmation was lost stands there twice, and a stale owner may have written."""
         if end != first + len(records):
-            tail = await read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
-            found = [JournalRecord(r.key, r.value) for batch in tail.values() for r in batch]
+            behind = read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
+            found = [JournalRecord(record.key, record.value) async for record in behind]
             if self.journal.strangers(found, {record.key for record in records}, claiming):
                 raise Failure(
                     f"{self._changelog}, partition {self.number}: another worker has written to it; "

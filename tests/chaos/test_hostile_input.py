@@ -26,7 +26,7 @@ import pytest
 from stream_app.clock import DAY_MS, MINUTE_MS, now_ms
 from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.topic_specs import input_topic_specs
-from stream_app.sinks.publisher import partition_of_key
+from stream_app.sinks.partitioner import partition_of
 from stream_app.sinks.topic_admin import ensure_topics
 from tests.oracle import Record
 from tests.support.brokers import Broker
@@ -174,7 +174,7 @@ class Scene:
     def _send_hostile(self, number: int, record: Hostile) -> Confirmation:
         partition = number % PARTITIONS
         if record.counts is not None and record.key is not None:
-            partition = partition_of_key(record.key, PARTITIONS)
+            partition = partition_of(record.key, PARTITIONS)
         headers = [(name, value) for name, value in record.headers if value is not None]
         if len(headers) < len(record.headers) or len(record.value or b"") > LARGE_BYTES:
             sent = self.raw_sender.send(record.topic, partition, record.key, record.value, record.headers)

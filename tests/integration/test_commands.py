@@ -24,7 +24,8 @@ from stream_app.commands.reading import consumer, read_to_end
 from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.topic_specs import input_topic_specs
 from stream_app.settings import Settings, load_settings
-from stream_app.sinks.ordered_sender import OrderedSender, partition_of
+from stream_app.sinks.ordered_sender import OrderedSender
+from stream_app.sinks.partitioner import partition_of
 from stream_app.sinks.topic_admin import check_topics, ensure_topics
 from tests.integration.conftest import ROOT, CommandLine
 from tests.support.brokers import Broker, BrokerMaker

@@ -13,7 +13,7 @@ import pytest
 
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.settings import Settings
-from stream_app.sinks.publisher import partition_of_key
+from stream_app.sinks.partitioner import partition_of
 from tests.integration.conftest import CommandLine
 from tests.oracle.batch import compute
 from tests.oracle.events import Record
@@ -99,7 +99,7 @@ def _sentinels() -> Iterator[dict[str, Any]]:
     missing = set(range(PARTITIONS))
     for number in range(1000):
         customer = f"sentinel-{number}"
-        partition = partition_of_key(customer.encode(), PARTITIONS)
+        partition = partition_of(customer.encode(), PARTITIONS)
         if partition in missing:
             missing.discard(partition)
             yield {
@@ -117,6 +117,6 @@ def _records(sentinels: list[str]) -> Iterator[Record]:
         for line in (*year, *sentinels):
             event = json.loads(line)
             topic = EVENT_TYPES[event["event_type"]].topic
-            partition = partition_of_key(event["customer_id"].encode(), PARTITIONS)
+            partition = partition_of(event["customer_id"].encode(), PARTITIONS)
             yield Record(topic, partition, offsets[topic, partition], event)
             offsets[topic, partition] += 1

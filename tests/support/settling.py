@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable
-from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -68,8 +67,11 @@ def dead_letters(place: Installation, at_least: int) -> dict[Source, Any]:
     letters: list[Any] = []
 
     def enough() -> bool:
-        letters[:] = chain.from_iterable(asyncio.run(read_tail(place.settings, begin)).values())
+        letters[:] = asyncio.run(read())
         return len(letters) >= at_least
+
+    async def read() -> list[Any]:
+        return [letter async for letter in read_tail(place.settings, begin)]
 
     wait_until(enough, 30, f"{at_least} dead letters")
     sources = [source_of(letter) for letter in letters]

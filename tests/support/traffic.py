@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from stream_app.clock import to_rfc3339
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.settings import Settings
-from stream_app.sinks.publisher import partition_of_key
+from stream_app.sinks.partitioner import partition_of
 from tests.oracle.events import Record
 
 Json = dict[str, Any]
@@ -46,7 +46,7 @@ def delivered(customer: str, time_ms: int, campaign: str = "sentinel") -> Json:
 def customers(partition: int, partitions: int, stem: str = "customer") -> Iterator[str]:
     """Names of customers whose events are in a partition, without end."""
     names = (f"{stem}-{number}" for number in itertools.count())
-    return (name for name in names if partition_of_key(name.encode(), partitions) == partition)
+    return (name for name in names if partition_of(name.encode(), partitions) == partition)
 
 
 def one_in_each(partitions: int, stem: str = "everywhere") -> list[str]:
@@ -70,7 +70,7 @@ class Sender:
             topic = EVENT_TYPES[item["event_type"]].topic
             value, headers = _written(item, form)
             key = item["customer_id"].encode()
-            partition = partition_of_key(key, self._settings.partitions)
+            partition = partition_of(key, self._settings.partitions)
             future = self._producer.send(self._settings.topic(topic), value, key, list(headers), partition)
             self._sent.append((topic, partition, item, future))
 

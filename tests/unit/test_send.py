@@ -20,7 +20,7 @@ from stream_app.failure import Failure
 from stream_app.ingest.decode import Reason, Rejected, decode
 from stream_app.metrics.catalogue import RATE_BY_NAME
 from stream_app.output import printable
-from stream_app.sinks.ordered_sender import partition_of
+from stream_app.sinks.partitioner import partition_of
 
 NOW_MS = 1_800_000_000_000
 MOST = 10_000
