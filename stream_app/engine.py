@@ -46,7 +46,8 @@ EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicParti
 ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
 """Reads a partition from an offset."""
 
-RECORDS_AT_ONCE = 1_000
+RECORDS_AT_ONCE = 250
+PARTIALS_AT_ONCE = 20
 MOST_UNFLUSHED = 100_000
 TICK_SECONDS = 0.25
 SHORTENED_SECONDS = 10.0
@@ -182,9 +183,12 @@ class Engine:
             return
         if not await self._follows(PARTIALS, partition, station.merger.next_offset, records):
             return
-        partials = [(record.offset, decode_partial(record.value)) for record in records]
-        station.merger.process(partials)
-        await self._breathe(station.merger.unflushed)
+        for start in range(0, len(records), PARTIALS_AT_ONCE):
+            if self.mergers.get(partition) is not station:
+                return
+            chunk = records[start : start + PARTIALS_AT_ONCE]
+            station.merger.process([(record.offset, decode_partial(record.value)) for record in chunk])
+            await self._breathe(station.merger.unflushed)
 
     async def run(self) -> None:
         """Flush again and again, until cancelled. An error here ends the worker."""

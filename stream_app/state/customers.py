@@ -63,6 +63,12 @@ class Customer(msgspec.Struct, array_like=True):
     signs: Signs = msgspec.field(default_factory=Signs)
 
 
+class LastSeen(msgspec.Struct, array_like=True):
+    """The beginning of a ``Customer`` at rest, which tells whether the rest is still of interest."""
+
+    last_seen_ms: int
+
+
 def keys_of(event: Event) -> list[str]:
     """The dimension keys that an event bears itself."""
     keys = ["all:all"]

@@ -14,7 +14,7 @@ generation and is ignored. See docs/decisions/0002-journal.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -119,8 +119,7 @@ class Journal:
         self.epoch += 1
         self.header = header
         self.last_changes = changes or self.last_changes
-        size = sum(_size(entry) for entry in changes) + len(header or b"")
-        slices = self._slices_to_write(size, expired)
+        slices = self._slices_to_write(_size(changes) + len(header or b""), expired)
         chunks = _split(self.generation, self.epoch, changes, slices)
         _add_header(chunks, header)
         records = []
@@ -169,7 +168,7 @@ class Journal:
             self._slice_epochs[index] = self.epoch
             entries = self._sweep(index, expired)
             written.append(SliceChunk(index, True, entries))
-            budget -= sum(_size(entry) for entry in entries)
+            budget -= _size(entries)
         return written
 
     def _sweep(self, index: int, expired: Expired) -> list[tuple[str, bytes]]:
@@ -219,19 +218,18 @@ def _place(chunk: Chunk) -> tuple[int, int]:
     return chunk.generation, chunk.epoch
 
 
-def _size(entry: tuple[str, bytes | None]) -> int:
-    return len(entry[0]) + len(entry[1] or b"") + _ENTRY_OVERHEAD
+def _size(entries: Sequence[Entry] | Sequence[tuple[str, bytes]]) -> int:
+    """About how many bytes entries take in a record."""
+    return sum([len(key) + len(value or b"") for key, value in entries]) + _ENTRY_OVERHEAD * len(entries)
 
 
 def _split(generation: int, epoch: int, changes: list[Entry], slices: list[SliceChunk]) -> list[Chunk]:
     """Spread an epoch over as few chunks as the size of a record allows, at least one."""
-    chunks = [Chunk(generation, epoch, part, []) for part in _parts(changes)] or [
-        Chunk(generation, epoch, [], [])
-    ]
-    room = MAX_CHUNK_BYTES - sum(_size(entry) for entry in chunks[-1].changes)
+    chunks = [Chunk(generation, epoch, part, []) for part in _parts(changes) or [[]]]
+    room = MAX_CHUNK_BYTES - _size(chunks[-1].changes)
     for whole in slices:
         for number, part in enumerate(_parts(whole.entries) or [[]]):
-            size = sum(_size(entry) for entry in part)
+            size = _size(part)
             if size > room:
                 chunks.append(Chunk(generation, epoch, [], []))
                 room = MAX_CHUNK_BYTES
@@ -240,11 +238,14 @@ def _split(generation: int, epoch: int, changes: list[Entry], slices: list[Slice
     return chunks
 
 
-def _parts(entries: Iterable[EntryT]) -> list[list[EntryT]]:
+def _parts(entries: list[EntryT]) -> list[list[EntryT]]:
+    """Entries in parts that fit into a record each; none if there are none."""
+    if _size(entries) <= MAX_CHUNK_BYTES:
+        return [entries] if entries else []
     parts: list[list[EntryT]] = []
     room = 0
     for entry in entries:
-        size = _size(entry)
+        size = _size([entry])
         if size > room:
             parts.append([])
             room = MAX_CHUNK_BYTES

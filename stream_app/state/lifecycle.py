@@ -84,6 +84,13 @@ class Entity(msgspec.Struct, Generic[StateT], array_like=True):
         return self.settled if self.tip is None else self.tip
 
 
+class Touched(msgspec.Struct, array_like=True):
+    """The beginning of an ``Entity`` at rest, which tells whether the rest is still of interest."""
+
+    settled: msgspec.Raw
+    touched_ms: int
+
+
 def apply(
     automaton: Automaton[StateT], entity: Entity[StateT], step: Step, watermark_ms: int, emit: Emit
 ) -> None:

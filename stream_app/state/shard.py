@@ -24,8 +24,8 @@ from stream_app.settings import Settings
 from stream_app.state.audience import CAMPAIGN_KIND, OPTOUT_KIND, Audience
 from stream_app.state.carts import Carts, CartState, cart_step
 from stream_app.state.chats import Chats, ChatState, chat_step
-from stream_app.state.customers import Customer, Mail, forget_old_campaigns, keys_of
-from stream_app.state.lifecycle import Automaton, Entity, Place, Step, apply, pass_time
+from stream_app.state.customers import Customer, LastSeen, Mail, forget_old_campaigns, keys_of
+from stream_app.state.lifecycle import Automaton, Entity, Place, Step, Touched, apply, pass_time
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
 from stream_app.state.tickets import Tickets, TicketState, ticket_step
@@ -35,6 +35,9 @@ CUSTOMER_KIND, CART_KIND, CHAT_KIND, TICKET_KIND, IDS_KIND = "u:", "c:", "k:", "
 _SEPARATOR = "\0"
 _IDS_AT_ONCE = 2_000
 _BYTES_A_RECORD = 1_024
+
+_last_seen = msgspec.msgpack.Decoder(LastSeen).decode
+_touched = msgspec.msgpack.Decoder(Touched).decode
 
 
 class ShardHeader(msgspec.Struct, array_like=True):
@@ -176,12 +179,12 @@ class Shard:
         if horizon_ms <= 0:
             return False
         if kind == CUSTOMER_KIND:
-            is_silent = self.customers.decode(value).last_seen_ms < horizon_ms
+            is_silent = _last_seen(value).last_seen_ms < horizon_ms
             if is_silent:
                 self.forgotten_customers.append(name)
             return is_silent
         if kind in self._kinds:
-            return self._kinds[kind].drawer.decode(value).touched_ms < horizon_ms
+            return _touched(value).touched_ms < horizon_ms
         return self._expired_count(kind, name, value, horizon_ms)
 
     def _expired_count(self, kind: str, name: str, value: bytes, horizon_ms: int) -> bool:

@@ -103,6 +103,7 @@ class Station:
         self, changes: list[Entry], state: object, outbox: list[AlertChange], expired: Expired
     ) -> None:
         """Journal an epoch; returns when the broker has confirmed all of it."""
+        await asyncio.sleep(0)  # what comes is long, and what came before was: others run in between
         header = Header(_encode(state), outbox, self.teller.told, self._topics)
         await self._append(self.journal.write(changes, _encode(header), expired))
         dead = self.journal.dead_records()
