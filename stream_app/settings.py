@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis, as a URL")
     prefix: str = Field("engagement.", description="what all topic names and Redis keys start with")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of every input topic: the shards")
-    replication: int = Field(1, ge=1, le=16, description="replicas of topics that `topics create` makes")
+    replication: int = Field(
+        1, ge=1, le=16, description="replicas of the topics that `topics create` or a worker makes"
+    )
     allowed_lateness: Duration = Field(
         10 * MINUTE_MS, ge=0, description="how far an event may lie behind its shard's newest"
     )

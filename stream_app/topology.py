@@ -186,6 +186,7 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "stream_buffer_maxsize": _BATCHES_WAITING,
         "stream_recovery_delay": 0.0,
         "stream_wait_empty": False,
+        "topic_allow_declare": False,  # all are there, and a worker may not be allowed to create any
         "topic_disable_leader": True,
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,

@@ -16,7 +16,6 @@ from typing import NoReturn
 from stream_app.alerts.rules import Rules, RulesError, load_rules
 from stream_app.failure import Failure
 from stream_app.garbage import spare_the_old
-from stream_app.ingest.topic_specs import changelog_specs, topic_specs
 from stream_app.lease import Lease
 from stream_app.pulse import Pulse
 from stream_app.settings import Settings, SettingsError
@@ -47,7 +46,7 @@ def run(settings: Settings) -> NoReturn:
     except RulesError as problem:
         raise SettingsError(str(problem)) from None
     with closing(open_store(settings)) as store:
-        created = ensure_topics(settings, (*topic_specs(settings), *changelog_specs(settings)))
+        created = ensure_topics(settings)
         if created:
             logger.info("created the topics %s", ", ".join(created))
         lease = Lease(settings.session_timeout)

@@ -51,6 +51,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             configs={"max.message.bytes": str(DEAD_LETTER_BYTES)},
         ),
         replayed_topic_spec(settings),
+        *_changelog_specs(settings),
     )
 
 
@@ -59,7 +60,7 @@ def input_topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     return tuple(TopicSpec(settings.topic(name), settings.partitions, exact=True) for name in INPUT_TOPICS)
 
 
-def changelog_specs(settings: Settings) -> tuple[TopicSpec, ...]:
+def _changelog_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     """The journals of the shards and the mergers, under the names that Faust gives them. It would create them too,
     but so late that a worker may be given partitions without their journals."""
     names = [f"{settings.group_id}-{table}-changelog" for table in (SHARDS_TABLE, MERGE_TABLE)]

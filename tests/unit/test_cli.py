@@ -200,7 +200,9 @@ def test_every_topic_has_its_specification() -> None:
     settings = load_settings(prefix="p.", partitions=7)
     specs = {spec.name: spec for spec in topic_specs(settings)}
     assert {f"p.{name}" for name in (*INPUT_TOPICS, *OUTPUT_TOPICS, PARTIALS)} <= set(specs)
-    shards = [specs[f"p.{name}"] for name in (*INPUT_TOPICS, PARTIALS, "deadletters")]
+    changelogs = ("worker-shards-changelog", "worker-merge-changelog")
+    shards = [specs[f"p.{name}"] for name in (*INPUT_TOPICS, PARTIALS, "deadletters", *changelogs)]
     assert all(spec.exact and spec.partitions == 7 for spec in shards)
     assert specs["p.metrics"].configs["cleanup.policy"] == "compact"
+    assert all(specs[f"p.{name}"].configs == {"cleanup.policy": "compact"} for name in changelogs)
     assert specs["p.deadletters"].configs["max.message.bytes"] == str(16 * 1024 * 1024)
