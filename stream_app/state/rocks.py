@@ -178,7 +178,11 @@ def _take_directory(base: Path) -> tuple[Path, BinaryIO]:
 
 def _remove_if_left_behind(directory: Path) -> None:
     """The system lets go of a process's locks when it ends, however it ends."""
-    with (directory / "lock").open("ab") as lock:
+    try:
+        opened = (directory / "lock").open("ab")
+    except FileNotFoundError:
+        return  # its process has ended meanwhile, and taken it along
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -190,5 +194,7 @@ def _remove_if_left_behind(directory: Path) -> None:
 def _remove(directory: Path) -> None:
     try:
         shutil.rmtree(directory)
+    except FileNotFoundError:
+        logger.info("%s: somebody else removes it as well", directory)
     except OSError as problem:
         logger.warning("%s: %s; it stays until a worker starts here", problem.filename, problem.strerror)

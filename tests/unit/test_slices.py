@@ -174,6 +174,17 @@ def test_what_a_killed_process_left_goes_at_the_next_start_and_what_a_living_one
         holder.wait(10)
 
 
+def test_a_directory_that_goes_while_another_process_looks_at_it_is_gone(tmp_path: Path) -> None:
+    """Listed, but there no more when it is opened: as a link to nowhere is."""
+    base = tmp_path / "rocksdb"
+    base.mkdir()
+    (base / "worker-1-gone").symlink_to(tmp_path / "nowhere")
+    store = RocksStore(tmp_path)
+    store.new_slices().write([("u:1", b"x")])
+    store.close()
+    assert [path.name for path in scratch(tmp_path)] == ["worker-1-gone"]
+
+
 def test_a_data_dir_that_cannot_be_written_is_named_with_the_mend(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("no directory")
