@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_app.clock import to_rfc3339
 
@@ -24,13 +24,28 @@ class Stage(StrEnum):
     STOPPING = "stopping"
 
 
+class Silence(NamedTuple):
+    """Kafka does not answer, or not in full."""
+
+    since_ms: int
+    """When the first question was asked to which no full answer came."""
+    partitions: int | None = None
+    """For how many partitions no answer comes; None where there is no answer at all."""
+
+    def __str__(self) -> str:
+        """What is the matter, in words."""
+        since = f"since {to_rfc3339(self.since_ms)}"
+        if self.partitions is None:
+            return f"cannot reach Kafka {since}"
+        return f"Kafka has no leader that answers for {self.partitions} of the partitions {since}"
+
+
 @dataclass(frozen=True)
 class Health:
     """What is known of a worker at one moment."""
 
     stage: Stage = Stage.STARTING
-    silent_since_ms: int | None = None
-    """When Kafka gave its last answer, if it gives none now."""
+    silence: Silence | None = None
     shards: list[int] = field(default_factory=list)
     mergers: list[int] = field(default_factory=list)
     longest_block_ms: int = 0
@@ -45,8 +60,8 @@ class Health:
     def reasons(self) -> list[str]:
         """What keeps it from being ready."""
         found = [str(self.stage)] if self.stage else []
-        if self.silent_since_ms is not None:
-            found.append(f"cannot reach Kafka since {to_rfc3339(self.silent_since_ms)}")
+        if self.silence is not None:
+            found.append(str(self.silence))
         return found
 
     def liveness(self) -> tuple[int, dict[str, Any]]:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from contextlib import closing
 from typing import NoReturn
 
@@ -22,13 +23,14 @@ from stream_app.settings import Settings, SettingsError
 from stream_app.sinks.http_server import HttpServer
 from stream_app.sinks.topic_admin import ensure_topics
 from stream_app.state.slices import SliceStore, open_store
-from stream_app.telemetry import set_up_logging
+from stream_app.telemetry import set_up_logging, write_at_once
 from stream_app.topology import SignalsApp, build_app
 from stream_app.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
+_END_SECONDS = 9.5
 
 
 def run(settings: Settings) -> NoReturn:
@@ -66,6 +68,8 @@ async def _serve(settings: Settings, rules: Rules, store: SliceStore, lease: Lea
         logger.info("liveness and readiness on %s/live, /ready", server.url)
         Pulse(watchdog.loops, settings.stuck_after / 1000, lease).start()
         failure = await _until_the_end(app, watchdog, asked)
+        code = 0 if failure is None else 1
+        _end_in_time(code)
         watchdog.ends(failed=failure is not None)
         if failure is not None:
             reason = str(failure) if isinstance(failure, Failure) else f"{type(failure).__name__}: {failure}"
@@ -75,7 +79,7 @@ async def _serve(settings: Settings, rules: Rules, store: SliceStore, lease: Lea
     store.close()
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(0 if failure is None else 1)
+    os._exit(code)
 
 
 async def _until_the_end(app: SignalsApp, watchdog: Watchdog, asked: asyncio.Event) -> BaseException | None:
@@ -94,6 +98,20 @@ async def _until_the_end(app: SignalsApp, watchdog: Watchdog, asked: asyncio.Eve
             return task.exception()
     watching.cancel()
     return None
+
+
+def _end_in_time(code: int) -> None:
+    """From now on the process ends in time, whatever holds it up: a store of gigabytes, or a log that nobody reads."""
+
+    def end() -> None:
+        try:
+            write_at_once(__name__, logging.ERROR, f"did not end within {_END_SECONDS} s; ended as it is")
+        finally:
+            os._exit(code)
+
+    timer = threading.Timer(_END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _stop(app: SignalsApp) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.oracle.events import time_ms
 from tests.support.brokers import Broker, BrokerMaker
 from tests.support.journals import Offsets, applied_offsets
 from tests.support.programs import Crew, Installation, LastSnapshots, Worker, installation
+from tests.support.stuck_worker import CLOSING
 from tests.support.traffic import Life, Load, Sender, delivered, one_in_each
 
 pytestmark = pytest.mark.integration
@@ -29,8 +30,10 @@ A_SECOND = 1_000
 
 
 @contextmanager
-def _worker(place: Installation, log: Path) -> Iterator[Worker]:
-    worker = Worker(place.environment, log)
+def _worker(
+    place: Installation, log: Path, program: Sequence[str] = ("stream_app", "worker")
+) -> Iterator[Worker]:
+    worker = Worker(place.environment, log, program)
     try:
         yield worker
     finally:
@@ -140,3 +143,15 @@ def test_it_ends_in_time_also_when_kafka_stops_answering_while_it_starts(
             finally:
                 own.resume()
             assert not worker.said("Traceback")
+
+
+@pytest.mark.slow
+def test_it_ends_in_time_also_when_its_store_does_not_close(
+    broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    place = installation(broker.address, redis_server.url, tmp_path, store="memory")
+    with _worker(place, tmp_path / "log", ("tests.support.stuck_worker", CLOSING)) as worker:
+        worker.wait_for("serving shards", 60)
+        assert _seconds_to_end(worker) < LIMIT
+        assert worker.said("did not end within 9.5 s; ended as it is") == 1
+        assert not worker.said("Traceback")

@@ -16,7 +16,7 @@ from stream_app.clock import now_ms
 from stream_app.dev import EmbeddedRedis
 from tests.support.brokers import Broker, BrokerMaker
 from tests.support.programs import Installation, LastSnapshots, Worker, installation, wait_until
-from tests.support.stuck_worker import MISTAKES, STUCK
+from tests.support.stuck_worker import HINDRANCES, MISTAKES, NO_LEADER, STUCK
 from tests.support.traffic import Sender, delivered, event, one_in_each
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -53,14 +53,13 @@ def cases(
 ) -> Iterator[dict[str, Case]]:
     found: dict[str, Case] = {}
     try:
-        for kind in (*MISTAKES, "none"):
+        for kind in (*MISTAKES, *HINDRANCES, "none"):
             directory: Path = tmp_path_factory.mktemp(kind.replace(" ", "-"))
             place = installation(broker.address, redis_server.url, directory, stuck_after=f"{STUCK_AFTER}s")
             program = ("stream_app", "worker") if kind == "none" else ("tests.support.stuck_worker", kind)
             found[kind] = Case(kind, place, Worker(place.environment, directory / "log", program))
         for case in found.values():
-            case.worker.wait_for(STUCK if case.kind == "recovery" else "worker started", START)
-            case.look()
+            wait_until(lambda: _look_at_all(found, case), START, f"{case.kind!r} has started")  # noqa: B023 - now
             with Sender(case.place.settings) as sender:
                 customers = one_in_each(PARTITIONS)
                 sender.send(*(event("cart.updated", c, now_ms(), cart_id="cart", items=1) for c in customers))
@@ -71,6 +70,13 @@ def cases(
     finally:
         for case in found.values():
             case.worker.kill()
+
+
+def _look_at_all(cases: dict[str, Case], case: Case) -> bool:
+    """Whether a case has started; that others get stuck meanwhile is not missed."""
+    for other in cases.values():
+        other.look()
+    return case.stuck_at is not None if case.kind == "recovery" else bool(case.worker.said("worker started"))
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
@@ -90,6 +96,7 @@ def test_a_stuck_worker_ends_in_time_so_that_its_supervisor_starts_it_again(
         ("agent", "carts, partition"),
         ("event loop", "the event loop has been blocked for 10 s"),
         ("consumer", "the consumer has been blocked for 10 s"),
+        ("questions", "a question to Kafka: no progress for"),
         ("recovery", "recovery of the partitions: no progress for"),
         ("flush", "writing of what was counted: no progress for"),
     ],
@@ -117,9 +124,31 @@ def test_it_says_where_a_blocked_loop_was(cases: dict[str, Case], kind: str) -> 
     assert "stuck_worker.py:" in line and "_and_block" in line
 
 
+@pytest.fixture(scope="module")
+def patience(cases: dict[str, Case]) -> None:
+    """Wait for longer than a worker may be stuck."""
+    time.sleep(1.5 * STUCK_AFTER)
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("kind", HINDRANCES)
+def test_a_worker_that_waits_for_kafka_goes_on(cases: dict[str, Case], kind: str) -> None:
+    case = cases[kind]
+    assert case.worker.said(STUCK)
+    assert case.worker.alive
+    assert not case.worker.said("is stuck")
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_worker_for_which_a_partition_has_no_leader_says_so(cases: dict[str, Case]) -> None:
+    status, body = cases[NO_LEADER].worker.ask("/ready")
+    assert status == 503
+    assert any("no leader that answers for 1 of the partitions since" in reason for reason in body["reasons"])
+
+
+@pytest.mark.usefixtures("patience")
 def test_a_worker_with_nothing_to_do_goes_on(cases: dict[str, Case]) -> None:
     case = cases["none"]
-    time.sleep(STUCK_AFTER)
     assert case.worker.alive
     assert not case.worker.said("is stuck")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_app.health import Health, Stage
+from stream_app.health import Health, Silence, Stage
 
 SINCE_MS = 1_763_719_200_000
 
@@ -45,7 +45,7 @@ def test_a_worker_that_cannot_go_on_is_neither() -> None:
 
 
 def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_says_since_when() -> None:
-    health = Health(Stage.SERVING, SINCE_MS, [2], [2])
+    health = Health(Stage.SERVING, Silence(SINCE_MS), [2], [2])
     assert health.liveness()[0] == 200
     assert health.readiness() == (
         503,
@@ -60,4 +60,12 @@ def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_says_sinc
 
 
 def test_every_reason_is_named() -> None:
-    assert len(Health(Stage.RECOVERING, SINCE_MS).reasons) == 2
+    assert len(Health(Stage.RECOVERING, Silence(SINCE_MS)).reasons) == 2
+
+
+def test_partitions_without_a_leader_are_told_from_a_kafka_that_is_away() -> None:
+    status, body = Health(Stage.SERVING, Silence(SINCE_MS, 3)).readiness()
+    assert status == 503
+    assert body["reasons"] == [
+        "Kafka has no leader that answers for 3 of the partitions since 2025-11-21T10:00:00.000Z"
+    ]
