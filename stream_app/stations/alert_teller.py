@@ -7,6 +7,7 @@ tells only what is not there yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -37,11 +38,12 @@ class AlertTeller:
     async def tell(self, changes: Sequence[AlertChange]) -> None:
         """Tell changes; returns when the broker has confirmed them."""
         source = f"/{self._settings.group_id}"
-        records = [alert_record(change, source) for change in changes]
-        ends = await self._publisher.write(
-            [OutRecord(self._topic(r.kind), r.key, r.value, None, r.headers) for r in records]
-        )
-        self.told |= {f"{place.topic}/{place.partition}": end for place, end in ends.items()}
+        for turn in in_turns(changes):
+            records = [alert_record(change, source) for change in turn]
+            ends = await self._publisher.write(
+                [OutRecord(self._topic(r.kind), r.key, r.value, None, r.headers) for r in records]
+            )
+            self.told |= {f"{place.topic}/{place.partition}": end for place, end in ends.items()}
         for change in changes:
             firing = firing_alert(change)
             self._view.tell(firing.data or b"")
@@ -70,6 +72,20 @@ class AlertTeller:
 
     def _topic(self, kind: str) -> str:
         return self._settings.topic(alert_topic(kind))
+
+
+def in_turns(changes: Sequence[AlertChange]) -> list[list[AlertChange]]:
+    """Changes in groups, in each at most one of an alert: none can overtake an earlier one that has to be written
+    again."""
+    turns: list[list[AlertChange]] = []
+    met: Counter[str] = Counter()
+    for change in changes:
+        turn = met[change.fingerprint]
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(change)
+        met[change.fingerprint] += 1
+    return turns
 
 
 def firing_alert(change: AlertChange) -> FiringAlert:

@@ -16,7 +16,7 @@ from stream_app.sinks.partitioner import partition_of
 from stream_app.sinks.publisher import OutRecord, Publisher
 from stream_app.sinks.redis_view import FiringAlert, RedisView
 from stream_app.sinks.topic_admin import ensure_topics
-from stream_app.stations.alert_teller import AlertTeller
+from stream_app.stations.alert_teller import AlertTeller, in_turns
 from tests.support.programs import TopicReader, headers_of, wait_until
 
 pytestmark = pytest.mark.integration
@@ -73,6 +73,14 @@ async def test_the_rest_of_an_outbox_is_told_once(
     await first.tell(outbox[::2])
     await new_owner(settings, publisher, before).tell_the_rest(outbox)
     assert ids_on(settings, 21) == Counter(map(alert_id, [spike("before"), *outbox]))
+
+
+def test_changes_of_one_alert_are_never_written_together() -> None:
+    a, b, c = map(spike, "abc")
+    over = msgspec.structs.replace(a, state="resolved", ended_at_ms=a.started_at_ms + 1)
+    again = msgspec.structs.replace(a, started_at_ms=a.started_at_ms + 2)
+    assert in_turns([a, b, over, c, again]) == [[a, b, c], [over], [again]]
+    assert in_turns([]) == []
 
 
 async def test_only_the_partitions_of_the_outbox_are_read(settings: Settings, publisher: Publisher) -> None:
