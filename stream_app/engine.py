@@ -19,7 +19,6 @@ from aiokafka.errors import KafkaError
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
-from stream_app.failure import Failure
 from stream_app.garbage import state_is_loaded
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import End
@@ -32,7 +31,7 @@ from stream_app.settings import Settings
 from stream_app.sinks.dead_letters import read_back
 from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
-from stream_app.sinks.topic_watch import TopicWatch
+from stream_app.sinks.topic_watch import TopicWatch, created_again
 from stream_app.state.journal import Journal
 from stream_app.stations.base import Surroundings
 from stream_app.stations.merge import MergeStation
@@ -302,11 +301,9 @@ class Engine:
         }
         for place, since in self._shortened_since.items():
             if monotonic_seconds() - since > SHORTENED_SECONDS:
-                raise Failure(
-                    f"{place.topic}, partition {place.partition} ends at offset {ends[place].offset}, but "
-                    f"{offsets[place]} of its records have been counted: it was deleted and created again. Choose "
-                    "another STREAM_APP_PREFIX for the new topics, or delete all topics of this prefix, partials "
-                    "and changelogs too, and count from the start"
+                sign = f"partition {place.partition} ends at offset {ends[place].offset}"
+                raise created_again(
+                    place.topic, f"{sign}, but {offsets[place]} of its records have been counted"
                 )
 
     async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
