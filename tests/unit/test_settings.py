@@ -59,6 +59,7 @@ def test_what_is_no_duration_is_refused_with_the_mend(text: str) -> None:
         ("STREAM_APP_CART_TIMEOUT", "an hour", "such as 500ms, 90s, 10m"),
         ("STREAM_APP_CART_TIMEOUT", "0s", ""),
         ("STREAM_APP_RETENTION", "1h", ""),
+        ("STREAM_APP_SESSION_TIMEOUT", "2s", "at least 3s"),
         ("STREAM_APP_KAFKA", "localhost", "host:port"),
         ("STREAM_APP_KAFKA", "a:1,b:99999", "host:port"),
         ("STREAM_APP_PARTITIONS", "0", "greater than or equal to 1"),
