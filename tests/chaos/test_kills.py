@@ -4,7 +4,7 @@ nothing is counted twice, and every partition is served again soon."""
 from __future__ import annotations
 
 import os
-import random
+import statistics
 import time
 from typing import Final
 
@@ -19,6 +19,7 @@ WORKERS: Final = 2
 LONGEST_START_SECONDS: Final = 6.0
 LONGEST_WORK_SECONDS: Final = 1.5
 SERVED_SECONDS: Final = 10.0
+MEASURED: Final = 3
 
 
 @pytest.mark.timeout(120 + 15 * KILLS)
@@ -49,14 +50,17 @@ def kill_one(stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_every_partition_is_served_again_within_ten_seconds_of_a_kill(stage: Stage) -> None:
-    """Two workers serve; one is killed. The other takes its partitions over."""
-    first, second = stage.start(WORKERS)
-    stage.probe.served_after(time.monotonic(), 30)
-    chosen = random.Random(stage.seed).choice([first, second])
-    moment = time.monotonic()
-    chosen.kill()
-    took = stage.probe.served_after(moment, 30)
-    print(f"served again {took:.1f} s after the kill")
-    assert took < SERVED_SECONDS
+    """Two workers serve, one is killed, the other takes its partitions over: the median of three times."""
+    stage.start(WORKERS)
+    seconds = []
+    for _ in range(MEASURED):
+        stage.probe.served_after(time.monotonic(), 30)
+        moment = time.monotonic()
+        stage.chance.choice(stage.crew.alive).kill()
+        seconds.append(stage.probe.served_after(moment, 30))
+        stage.crew.start()
+    print(f"served again after a kill: {', '.join(f'{took:.1f}' for took in seconds)} s")
+    assert statistics.median(seconds) < SERVED_SECONDS
     stage.settle()
