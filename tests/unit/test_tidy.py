@@ -41,6 +41,7 @@ CLOCK_IN = ("clock", "dev", "cli*")
 CLOCKS = {
     ("time", "time"),
     ("time", "time_ns"),
+    ("time", "clock_gettime"),
     ("time", "monotonic"),
     ("time", "monotonic_ns"),
     ("datetime", "now"),
