@@ -28,10 +28,14 @@ class ProbeWatch(threading.Thread):
         self._end = threading.Event()
         self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in probes}
         self._counted: dict[str, Json] = {}
+        self.last_news_at = 0.0
+        """When a snapshot last came."""
         self._problem: BaseException | None = None
 
     def counted(self) -> dict[str, Json]:
         """The newest snapshot of every key, by ``dimension:key``."""
+        if self._problem is not None:
+            raise self._problem
         return dict(self._counted)
 
     def run(self) -> None:
@@ -40,6 +44,8 @@ class ProbeWatch(threading.Thread):
             snapshots = LastSnapshots(self._place.address, self._place.settings.prefix)
             while not self._end.is_set():
                 self._counted = snapshots.update()
+                if snapshots.records:
+                    self.last_news_at = time.monotonic()
                 for number, seen in self._seen.items():
                     count = snapshots.held(f"campaign:probe-{number}", "deliveries") or 0
                     if count > (seen[-1][0] if seen else 0):

@@ -19,13 +19,12 @@ import redis
 from stream_app.clock import DAY_MS, HOUR_MS
 from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_VALUE, PARTITIONS, Traffic
-from tests.oracle import compute
-from tests.support.comparison import to_ms
+from tests.oracle import Result, compute
+from tests.support.comparison import differences, to_ms
 from tests.support.programs import (
     Crew,
     Installation,
     Json,
-    LastSnapshots,
     TopicReader,
     Worker,
     headers_of,
@@ -37,6 +36,7 @@ from tests.support.traffic import Sender, delivered, one_in_each
 LATENESS_MS: Final = DAY_MS
 SETTLE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 2.5
+LOOK_AGAIN_SECONDS: Final = 0.5
 ALERT_KINDS: Final = ("ctr", "optout", "abandonment", "churn")
 OPTIONS: Final = {
     "allowed_lateness": "24h",
@@ -85,22 +85,24 @@ class Stage:
         self.sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
         self.sender.flush()
         expected = compute(self.sender.records, now_ms=end_ms - LATENESS_MS)
-        snapshots = LastSnapshots(self.place.address, self.place.settings.prefix)
-        try:
-            snapshots.wait_until_exact(expected, seconds)
-            _wait_for_silence(snapshots)
-            snapshots.wait_until_exact(expected, 0.1)
-        finally:
-            self._print_summary(snapshots)
-            snapshots.close()
+        self._wait_until_exact(expected, seconds)
+        wait_until(lambda: time.monotonic() - self.probe.last_news_at > QUIET_SECONDS, seconds, "all is told")
+        self._wait_until_exact(expected, 0.0)
+        print(
+            f"{len(self.sender.records):,} events and {len(self.traffic.bad):,} bad records sent; all exact"
+        )
         self._assert_dead_letters()
         self._assert_alerts()
-        self.assert_redis(snapshots.by_key)
+        self.assert_redis(self.probe.counted())
 
-    def _print_summary(self, snapshots: LastSnapshots) -> None:
-        said = Counter(headers_of(record)["reason"] for record in self.read("deadletters"))
-        watermark = snapshots.by_key.get("all:all", {}).get("watermark")
-        print(f"{len(self.sender.records)} events sent; dead letters: {dict(said)}; watermark {watermark}")
+    def _wait_until_exact(self, expected: Result, seconds: float) -> None:
+        """Wait until every window of every key is that of the oracle; fails with what differs."""
+        deadline = time.monotonic() + seconds
+        while (wrong := differences(self.probe.counted(), expected)) and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        shown = "\n".join(wrong[:20])
+        watermark = self.probe.counted().get("all:all", {}).get("watermark")
+        assert not wrong, f"{len(wrong)} differences after {seconds} s, watermark {watermark}:\n{shown}"
 
     def _assert_dead_letters(self) -> None:
         """Every bad record is a dead letter, once, and nothing else is. A producer whose connection breaks may have
@@ -190,13 +192,3 @@ def _broken_lives(changes: Sequence[Json]) -> list[str]:
                 wrong.append(f"{fingerprint}: {change['state']} {change['started_at']} after {firing}")
             firing = None if change["state"] == "resolved" else change["started_at"]
     return wrong
-
-
-def _wait_for_silence(snapshots: LastSnapshots) -> None:
-    """Wait until nothing new has come for longer than two snapshot intervals."""
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_SECONDS:
-        before = len(snapshots.records)
-        snapshots.update()
-        if len(snapshots.records) != before:
-            quiet_since = time.monotonic()

@@ -245,6 +245,7 @@ class MovingConsumer:
 
 def seek(consumer: MovingConsumer, offsets: dict[TP, int]) -> None:
     thread: Any = object.__new__(BatchConsumerThread)
+    thread._handed_over = {}
     thread.app = SimpleNamespace(conf=SimpleNamespace(broker_request_timeout=5))
     thread.consumer = SimpleNamespace(_read_offset={})
     thread.log = SimpleNamespace(dev=lambda *_: None, warning=lambda *_: None)
