@@ -2,7 +2,7 @@
 #
 #   make demo ARGS="--seconds 60"     arguments for the program or for pytest
 #   make test JOBS=0                  tests on one process instead of three
-#   make chaos KILLS=10 SOAK=1        a shorter chaos; SEED=… repeats a run; BROKER=kafka, STORE=rocksdb
+#   make chaos KILLS=10 SOAK=0        a shorter chaos; SEED=… repeats a run; BROKER=kafka, STORE=rocksdb
 #   make setup PYTHON=python3.13      a Python of your choice
 
 VENV := .venv
