@@ -3,7 +3,7 @@
 Stands between Faust and the pure state. Records and partials come in through ``ingest`` and ``merge``;
 a loop (``run``) moves time on and flushes. A flush goes: dead letters, then the journal epoch, each
 confirmed by the broker; only then partials, snapshots and alerts; only then may offsets be committed. What
-an epoch was about to send when a crash came is sent again from the journal.
+an epoch was about to send when a crash came is sent from the journal by the next owner, alerts only if they are not there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -94,10 +95,8 @@ class Engine:
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
         """Take over the shards of these partitions, whose journals have been read; nothing happens if the group
         is shared out anew meanwhile."""
-        rebalances = self._rebalances
-        await self.topics.look()
-        async with self._handover:
-            if rebalances != self._rebalances:
+        async with self._taking_over() as is_current:
+            if not is_current:
                 return
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
@@ -114,10 +113,8 @@ class Engine:
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
         """As ``open_shards``, for mergers."""
-        rebalances = self._rebalances
-        await self.topics.look()
-        async with self._handover:
-            if rebalances != self._rebalances:
+        async with self._taking_over() as is_current:
+            if not is_current:
                 return
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
@@ -127,6 +124,15 @@ class Engine:
             self.mergers = stations
         state_is_loaded()
         self.view.refill_soon()
+
+    @asynccontextmanager
+    async def _taking_over(self) -> AsyncIterator[bool]:
+        """Look at the topics, then keep others from handing over; tells whether the group was not shared out anew
+        meanwhile, so that what was recovered is still ours."""
+        rebalances = self._rebalances
+        await self.topics.look()
+        async with self._handover:
+            yield rebalances == self._rebalances
 
     async def close(self) -> None:
         """Let go of all partitions, and flush them for the last time; their next owner recovers them."""
