@@ -75,7 +75,7 @@ format: $(STAMP) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## measure throughput
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.pure_path $(ARGS)
 
 lock: $(STAMP) ## write the lock files anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(BIN)/python -m venv $(VENV)/uv

@@ -1,7 +1,7 @@
-"""`make bench`: what the pure path of an event costs, beside the least that reading it could cost.
+"""`python -m benchmarks.pure_path`: what the pure path of an event costs, beside the least that reading it could.
 
-Prints medians of interleaved runs and their ratio. The whole system side by side with its peers is a later
-benchmark; this one shows a change of the hot path within seconds and needs no servers.
+Prints medians of interleaved runs and their ratio. It shows a change of the hot path within seconds and needs no
+servers; the whole system side by side with its peers is `make bench`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from benchmarks.input import newsletter_day
+from benchmarks.newsletter import newsletter_day
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.decode import decode
 from stream_app.settings import load_settings
@@ -53,7 +53,7 @@ def whole_shard(batches: Batches) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    arguments = argparse.ArgumentParser(prog="benchmarks.pure_path", description=__doc__)
     arguments.add_argument("--events", type=int, default=100_000)
     arguments.add_argument("--runs", type=int, default=5)
     options = arguments.parse_args()

@@ -1,4 +1,4 @@
-"""The events that the benchmarks read: a day's traffic in life's proportions, made with a fixed seed."""
+"""The events that `benchmarks.pure_path` reads: a day's traffic in life's proportions, made with a fixed seed."""
 
 from __future__ import annotations
 
