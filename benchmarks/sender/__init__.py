@@ -1,0 +1,1 @@
+"""The sender of the live benches: a program of its own, for librdkafka is no dependency of the project."""
