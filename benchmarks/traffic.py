@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,7 +41,7 @@ def sender_python() -> Path:
     wanted = REQUIREMENTS.read_text("utf-8")
     if not stamp.exists() or stamp.read_text("utf-8") != wanted:
         venv.create(ENVIRONMENT, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]
+        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
         done = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
@@ -50,8 +50,9 @@ def sender_python() -> Path:
     return python
 
 
-def write_plan(path: Path, pool: Sequence[Json], settings: Settings) -> None:
-    """Write the events of a pool as the sender wants them."""
+def write_plan(path: Path, pool: Iterable[Json], settings: Settings) -> int:
+    """Write the events of a pool as the sender wants them; returns how many there are."""
+    events = 0
     topics = [settings.topic(name) for name in INPUT_TOPICS]
     with path.open("wb") as plan:
         plan.write(" ".join(topics).encode() + b"\n")
@@ -61,6 +62,8 @@ def write_plan(path: Path, pool: Sequence[Json], settings: Settings) -> None:
             partition = partition_of(key, settings.partitions)
             rest = orjson.dumps(event)[1:-2] + b"-"  # the last field is an id, and goes on with the round
             plan.write(b"%d\t%d\t%b\t%b\n" % (topic, partition, key, rest))
+            events += 1
+    return events
 
 
 class Traffic:
