@@ -30,7 +30,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all chaos test-kafka test-containers kafka check format bench lock clean
+.PHONY: help setup demo test test-all chaos test-kafka test-containers kafka check format bench bench-check lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -74,8 +74,11 @@ format: $(STAMP) ## format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure throughput
-	$(BIN)/python -m benchmarks.pure_path $(ARGS)
+bench: $(STAMP) ## measure it side by side with its peers; ARGS="--help" says what can be chosen
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-check: $(STAMP) ## tell whether an event has become dearer than recorded, by ratios
+	$(BIN)/python -m benchmarks.check $(ARGS)
 
 lock: $(STAMP) ## write the lock files anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(BIN)/python -m venv $(VENV)/uv

@@ -1,0 +1,135 @@
+"""What the bench writes: raw figures as JSON, and a table and a chart in docs/performance.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.chart import Bar, chart
+from benchmarks.contestants import GETMANY, OURS, Contestant
+from benchmarks.figures import Figures, Spread
+from benchmarks.input import Recipe
+from benchmarks.places import RESULTS, ROOT
+from benchmarks.race import Run
+
+PAGE = ROOT / "docs" / "performance.md"
+CHART = ROOT / "docs" / "performance.svg"
+LATEST = RESULTS / "latest.json"
+_HEADINGS = (
+    "contestant",
+    "events/s",
+    "CPU µs/event",
+    "ours is faster, times",
+    "its CPU by ours, times",
+    "broker, cores",
+    "Redis, cores",
+)
+
+
+def write_raw(
+    path: Path, recipe: Recipe, broker: str, starts: Mapping[str, Run], runs: Sequence[Any]
+) -> None:
+    """Everything that was measured, after every run, so that a bench that is ended early has lost nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "broker": broker,
+        "input": asdict(recipe),
+        "starts": [asdict(run) for run in starts.values()],
+        "runs": [{"round": number, **asdict(run)} for number, run in runs],
+    }
+    path.write_bytes(orjson.dumps(raw, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def table(contestants: Sequence[Contestant], figures: Mapping[str, Figures]) -> str:
+    """The figures of all as a Markdown table, ratios beside those of our worker; wrong results are named below."""
+    ours = figures.get(OURS.name)
+    lines = [f"| {' | '.join(_HEADINGS)} |", f"|---{'|---:' * (len(_HEADINGS) - 1)}|"]
+    notes = []
+    for contestant in contestants:
+        held = figures.get(contestant.name)
+        if held is None:
+            continue
+        notes += [f"- {contestant.title}: {problem}" for problem in sorted(set(held.problems))]
+        lines.append(f"| {' | '.join(_cells(contestant, held, ours))} |")
+    if notes:
+        lines += ["", "Not right, and not in the figures:", "", *notes]
+    return "\n".join(lines)
+
+
+def _cells(contestant: Contestant, held: Figures, ours: Figures | None) -> list[str]:
+    title = f"{contestant.title} ({held.records:,} records)"
+    if held.problems:
+        title += f", right in {len(held.laps)} of {held.runs} runs"
+    if not held.laps:
+        return [title, *["–"] * (len(_HEADINGS) - 1)]
+    faster = held.ratios(ours, lambda lap: lap.events_a_second) if ours else None
+    cheaper = ours.ratios(held, lambda lap: lap.microseconds) if ours else None
+    return [
+        title,
+        held.spread(lambda lap: lap.events_a_second).shown(),
+        held.spread(lambda lap: lap.microseconds).shown(2),
+        _ratio(faster),
+        _ratio(cheaper),
+        f"{held.spread(lambda lap: lap.broker_cores).median:.2f}",
+        f"{held.spread(lambda lap: lap.redis_cores).median:.2f}",
+    ]
+
+
+def _ratio(held: Spread | None) -> str:
+    return "–" if held is None else held.shown(2)
+
+
+def write_page(
+    contestants: Sequence[Contestant], figures: Mapping[str, Figures], recipe: Recipe, broker: str
+) -> None:
+    """Put table and chart into docs/performance.md, between the markers; the rest of the page is written by hand."""
+    bars = [
+        Bar(one.title, one.kind, figures[one.name].spread(lambda lap: lap.events_a_second))
+        for one in contestants
+        if one.name in figures and figures[one.name].laps
+    ]
+    if bars:
+        CHART.write_text(chart("Events per second (median, least to most)", bars), "utf-8")
+    rounds = max(held.runs for held in figures.values())
+    said = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {broker}, {os.cpu_count()} cores, {rounds} rounds, "
+        f"{recipe.records:,} records, {recipe.campaigns:,} campaigns, {recipe.customers:,} customers."
+    )
+    picture = "![Events per second of each contestant](performance.svg)"
+    replace_section(PAGE, "bench", "\n\n".join([said, table(contestants, figures), picture]))
+
+
+def replace_section(page: Path, name: str, text: str) -> None:
+    """Put a text between a page's markers ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        SystemExit: the page has no such markers.
+    """
+    before = page.read_text("utf-8")
+    section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not section.search(before):
+        raise SystemExit(
+            f"benchmarks: {page.relative_to(ROOT)} has no section <!-- {name} --> … <!-- /{name} -->"
+        )
+    page.write_text(section.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", before), "utf-8")
+
+
+def limit_share(figures: Mapping[str, Figures]) -> Spread | None:
+    """Our speed as a share of that of aiokafka's `getmany` doing nothing."""
+    if OURS.name not in figures or GETMANY.name not in figures:
+        return None
+    return figures[GETMANY.name].ratios(figures[OURS.name], lambda lap: lap.events_a_second)
