@@ -8,6 +8,7 @@ them; they are no fitted probabilities. The reasons are the largest contribution
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp
 from typing import Final, NamedTuple
 
@@ -55,8 +56,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ChurnFacts:
+class ChurnFacts(NamedTuple):
     """What is known of a customer. All counts are of events by people, none is negative.
 
     ``unanswered``: deliveries since the customer last opened or clicked, up to 12.
@@ -105,6 +105,7 @@ class Assessment(NamedTuple):
     reasons: tuple[str, ...]
 
 
+@lru_cache(maxsize=10_000)  # nearly all customers share a few hundred combinations of facts
 def assess(facts: ChurnFacts) -> Assessment:
     """Score a customer and say what raised the score most."""
     parts = contributions(facts)

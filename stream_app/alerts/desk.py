@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stream_app.alerts.churn import ChurnFacts, assess
-from stream_app.alerts.detection import observe
+from stream_app.alerts.detection import may_fire, observe
 from stream_app.alerts.lifecycle import (
     CUSTOMER,
     FIRING,
@@ -20,6 +20,7 @@ from stream_app.alerts.lifecycle import (
     retire,
 )
 from stream_app.alerts.rules import Rules
+from stream_app.metrics.catalogue import Dimension
 from stream_app.state.shelf import Drawer, Shelf
 
 ALERT_KIND = "a:"
@@ -36,14 +37,19 @@ class AlertDesk:
         self._rules = rules
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
         self._active = dict(self._drawer.items())
+        self._by_dimension = {dimension: rules.for_dimension(dimension) for dimension in Dimension}
+        self.customers = {s.last.key for s in self._active.values() if s.last.dimension == CUSTOMER}
+        """The customers with a churn alert."""
 
-    def judge(self, dimension: str, key: str, counts: CountsAt, as_of_ms: int) -> list[AlertChange]:
+    def judge(self, dimension: Dimension, key: str, counts: CountsAt, as_of_ms: int) -> list[AlertChange]:
         """Hold a key's numbers against every rule of its dimension; returns what changed."""
         changes = []
-        for rule in self._rules.for_dimension(dimension):
+        for rule in self._by_dimension[dimension]:
             if rule.matches(key):
                 name = _name(rule.name, dimension, key)
                 state = self._active.get(name)
+                if state is None and not may_fire(rule, counts):
+                    continue
                 step = advance(rule, state, observe(rule, counts), dimension, key, as_of_ms)
                 changes += self._keep(name, state, *step)
         return changes
@@ -95,9 +101,13 @@ class AlertDesk:
         if new is None and old is not None:
             del self._active[name]
             self._drawer.delete(name)
+            if old.last.dimension == CUSTOMER:
+                self.customers.discard(old.last.key)
         elif new is not None and new is not old:
             self._active[name] = new
             self._drawer.put(name, new)
+            if new.last.dimension == CUSTOMER:
+                self.customers.add(new.last.key)
         return [] if change is None else [change]
 
 

@@ -8,9 +8,8 @@ that it is beyond a level only where chance is no explanation; a mean is judged 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from stream_app.alerts.rules import Rule
 from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, TOTAL, WINDOWS
@@ -34,8 +33,7 @@ class Evidence(StrEnum):
     QUIET = "quiet"
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A rate as a rule sees it now.
 
     ``baseline`` is the same rate outside the rule's window, None where there is nothing outside it.
@@ -57,6 +55,20 @@ class Observation:
     def may_resolve(self) -> bool:
         """Whether a firing alert has no reason left to fire."""
         return self.held is None
+
+
+def may_fire(rule: Rule, counts: Counts) -> bool:
+    """Whether an observation could name a severity: a quick look that spares most keys the whole of it. An interval
+    holds the value, so that it lies beyond a level only where the value does.
+
+    Raises:
+        KeyError: as ``observe``.
+    """
+    numerator, denominator = _parts(rule, counts, rule.numerator_window, rule.denominator_window)
+    if denominator < rule.minimum_denominator:
+        return False
+    value, level = numerator / denominator, rule.levels[0][1]
+    return value >= level if rule.direction == "above" else value <= level
 
 
 def observe(rule: Rule, counts: Counts) -> Observation:

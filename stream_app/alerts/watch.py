@@ -11,7 +11,7 @@ from functools import partial
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.metrics.catalogue import PANE_MS
-from stream_app.metrics.cells import numbers
+from stream_app.metrics.cells import Numbers
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.snapshots import split_key
 from stream_app.metrics.windows import MergedKey
@@ -46,5 +46,5 @@ class MetricWatch:
         return changes
 
 
-def _counts(merged: MergedKey, edge: int, window: str) -> dict[str, float]:
-    return numbers(merged.window_at(window, edge))
+def _counts(merged: MergedKey, edge: int, window: str) -> Numbers:
+    return Numbers(merged.window_at(window, edge))

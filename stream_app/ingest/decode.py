@@ -7,7 +7,7 @@ anything but ``Rejected``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -54,7 +54,7 @@ class _Envelope(msgspec.Struct):
     data: _Object | None = None
 
 
-_EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)
+_decode_event: Callable[[bytes], Event] = msgspec.json.Decoder(AnyEvent).decode
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _OBJECT = msgspec.json.Decoder(_Object)
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
@@ -72,8 +72,34 @@ def decode(topic: str, key: bytes | None, value: bytes | None, headers: Headers 
     Raises:
         Rejected: the record is no valid event of this topic, or its key is not its customer.
     """
+    return decode_with_time(topic, key, value, headers)[0]
+
+
+def decode_with_time(
+    topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()
+) -> tuple[Event, int]:
+    """As ``decode``; returns the event time as well, in milliseconds since 1970."""
     try:
-        event = _read(value, headers)
+        # Nearly all records are plain events: what is not, or is wrong, is looked at again with more care.
+        if headers or not value or not value.isascii():
+            event = _read_with_care(topic, value, headers)
+        else:
+            event = _decode_event(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        event = _read_with_care(topic, value, headers)
+    if event.topic != topic:
+        raise _misplaced(type(event), topic)
+    time_ms = event.time_ms()
+    if time_ms < 0:
+        raise Rejected(Reason.INVALID_EVENT, "event_time is before 1970")
+    if key != event.customer_id.encode():
+        raise _key_mismatch(key, event.customer_id)
+    return event, time_ms
+
+
+def _read_with_care(topic: str, value: bytes | None, headers: Headers) -> Event:
+    try:
+        return _read(value, headers)
     except msgspec.ValidationError as problem:
         raise _refusal(topic, str(problem)) from None
     except msgspec.DecodeError as problem:
@@ -82,12 +108,6 @@ def decode(topic: str, key: bytes | None, value: bytes | None, headers: Headers 
         raise Rejected(Reason.INVALID_JSON, f"not UTF-8 text ({problem.reason})") from None
     except RecursionError:
         raise Rejected(Reason.INVALID_JSON, "nested too deeply") from None
-    if event.topic != topic:
-        raise _misplaced(type(event), topic)
-    if event.time_ms() < 0:
-        raise Rejected(Reason.INVALID_EVENT, "event_time is before 1970")
-    _check_key(key, event.customer_id)
-    return event
 
 
 def _read(value: bytes | None, headers: Headers) -> Event:
@@ -100,7 +120,7 @@ def _read(value: bytes | None, headers: Headers) -> Event:
     try:
         if is_binary:
             return _read_binary_cloud_event(value, headers)
-        return _read_perhaps_structured(value) if b'"specversion"' in value else _EVENT.decode(value)
+        return _read_perhaps_structured(value) if b'"specversion"' in value else _decode_event(value)
     except msgspec.ValidationError:
         _ANY_JSON.decode(value)  # what is no JSON is called that, whatever is wrong before it breaks
         raise
@@ -117,7 +137,7 @@ def _read_binary_cloud_event(value: bytes, headers: Headers) -> Event:
 def _read_perhaps_structured(value: bytes) -> Event:
     fields = _OBJECT.decode(value)
     if "event_type" in fields or "type" not in fields:  # a plain event that happens to bear the word
-        return _EVENT.decode(value)
+        return _decode_event(value)
     envelope = _ENVELOPE.decode(value)
     return _from_cloud_event(envelope.specversion, msgspec.structs.asdict(envelope), envelope.data or {})
 
@@ -130,7 +150,7 @@ def _from_cloud_event(version: str, attributes: _Object, data: _Object) -> Event
         given = attributes.get(attribute, _NULL)
         if bytes(given) != b"null":
             fields[field] = given
-    return _EVENT.decode(msgspec.json.encode(fields))
+    return _decode_event(msgspec.json.encode(fields))
 
 
 def _refusal(topic: str, message: str) -> Rejected:
@@ -153,11 +173,9 @@ def _carried(topic: str) -> str:
     return ", ".join(name for name, event_class in EVENT_TYPES.items() if event_class.topic == topic)
 
 
-def _check_key(key: bytes | None, customer_id: str) -> None:
-    if key == customer_id.encode("utf-8"):
-        return
+def _key_mismatch(key: bytes | None, customer_id: str) -> Rejected:
     shown = "missing" if key is None else repr(key[:100].decode("utf-8", "replace"))
-    raise Rejected(
+    return Rejected(
         Reason.KEY_MISMATCH,
         f"the record key is {shown}, but customer_id is {customer_id!r}; they must be equal",
     )

@@ -8,6 +8,7 @@ links, and programs. Gmail's and Yahoo's image proxies fetch when a person opens
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from stream_app.ingest.events import EmailClicked, EmailOpened
 
@@ -26,6 +27,9 @@ def is_machine(event: EmailOpened | EmailClicked) -> bool:
     if event.machine is not None:
         return event.machine
     agent = event.user_agent
-    if not agent:
-        return False
+    return _is_machine_agent(agent) if agent else False
+
+
+@lru_cache(maxsize=4096)
+def _is_machine_agent(agent: str) -> bool:
     return agent.strip() == _PREFETCHING_PROXY or _MACHINE.search(agent) is not None

@@ -93,9 +93,8 @@ class Watermark:
         progress.end_offset = max(progress.end_offset, end_offset)
         self._sort_out_busy(clock_ms)
 
-    def observe(self, progress: PartitionProgress, time_ms: int, clock_ms: int) -> bool:
+    def observe(self, progress: PartitionProgress, time_ms: int) -> bool:
         """An event of this time was accepted; tells whether the watermark moved."""
-        progress.last_arrival_ms = clock_ms
         if time_ms <= progress.newest_ms:
             return False
         was_slowest = progress.newest_ms - self.allowed_lateness_ms <= self.current_ms

@@ -8,11 +8,12 @@ import orjson
 
 from stream_app.clock import to_rfc3339
 from stream_app.metrics.catalogue import TOTAL, WINDOWS, Dimension, rates_of
-from stream_app.metrics.cells import numbers, shown
+from stream_app.metrics.cells import Cell, Numbers, shown
 from stream_app.metrics.rates import RateValue, rate_of
 from stream_app.metrics.windows import MergedKey
 
 SHOWN_WINDOWS = (*WINDOWS, TOTAL)
+_RATES = {dimension: rates_of(dimension) for dimension in Dimension}
 
 
 class WindowView(NamedTuple):
@@ -57,10 +58,18 @@ def split_key(full_key: str) -> tuple[Dimension, str]:
 def take_snapshot(full_key: str, merged: MergedKey, watermark_ms: int) -> Snapshot:
     """The snapshot of a key as of its edge."""
     dimension, name = split_key(full_key)
-    windows = {}
+    windows: dict[str, WindowView] = {}
+    shorter: Cell = {}
+    view: WindowView | None = None
     for window in SHOWN_WINDOWS:
         cell = merged.window(window)
-        counts = numbers(cell)
-        rates = {rate.name: rate_of(rate, counts) for rate in rates_of(dimension)}
-        windows[window] = WindowView(shown(dimension, cell), rates)
+        if view is None or cell != shorter:  # a young key's windows are alike
+            view = _view(dimension, cell)
+        windows[window], shorter = view, cell
     return Snapshot(dimension.value, name, merged.as_of_ms, watermark_ms, windows)
+
+
+def _view(dimension: Dimension, cell: Cell) -> WindowView:
+    counts = Numbers(cell)
+    rates = {rate.name: rate_of(rate, counts) for rate in _RATES[dimension]}
+    return WindowView(shown(dimension, cell), rates)

@@ -36,6 +36,8 @@ from stream_app.sinks.connections import aiokafka_options
 
 logger = logging.getLogger(__name__)
 
+_IDEMPOTENT_TIMEOUT_MS = 20_000
+_PLAIN_TIMEOUT_MS = 120_000  # who asks again too early writes twice: a broker that stands still may go on
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _NOT_IDEMPOTENT = (
@@ -100,7 +102,7 @@ class Publisher:
             linger_ms=0,
             max_batch_size=1_000_000,
             max_request_size=DEAD_LETTER_BYTES,
-            request_timeout_ms=20_000,
+            request_timeout_ms=_IDEMPOTENT_TIMEOUT_MS if idempotent else _PLAIN_TIMEOUT_MS,
         )
         if idempotent:
             let_no_batch_expire(producer)

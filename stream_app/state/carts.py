@@ -42,7 +42,7 @@ class CartState(msgspec.Struct, array_like=True):
     last_was_abandoned: bool = False
 
 
-def cart_step(event: CartEvent) -> Step:
+def cart_step(event: CartEvent, time_ms: int) -> Step:
     """What the automaton needs of a cart event."""
     if isinstance(event, CartPurchased):
         action = CartAction.PURCHASED
@@ -53,7 +53,7 @@ def cart_step(event: CartEvent) -> Step:
     amount, currency = None, None
     if isinstance(event, CartUpdated | CartCheckoutStarted | CartPurchased) and event.value is not None:
         amount, currency = to_amount(event.value), event.currency
-    return Step(event.time_ms(), action, event.segment or None, None, amount, currency)
+    return Step(time_ms, action, event.segment or None, None, amount, currency)
 
 
 class Carts:

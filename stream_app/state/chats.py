@@ -38,7 +38,7 @@ class ChatState(ServiceState, array_like=True):
     ended: bool = False
 
 
-def chat_step(event: ChatEvent) -> Step:
+def chat_step(event: ChatEvent, time_ms: int) -> Step:
     """What the automaton needs of a chat event."""
     action, number = ChatAction.OTHER, None
     if isinstance(event, ChatStarted):
@@ -50,7 +50,7 @@ def chat_step(event: ChatEvent) -> Step:
     elif isinstance(event, ChatRated):
         action, number = ChatAction.RATED, event.rating
     opens = action == ChatAction.STARTED
-    return Step(event.time_ms(), action, event.segment or None, event.channel or None, number, None, opens)
+    return Step(time_ms, action, event.segment or None, event.channel or None, number, None, opens)
 
 
 class Chats:

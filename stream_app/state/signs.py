@@ -20,10 +20,12 @@ _CARTS_ABANDONED = slot_of("carts_abandoned")
 _CARTS_PURCHASED = slot_of("carts_purchased")
 _CHATS_MISSED = slot_of("chats_missed")
 _CHATS_ANSWERED = slot_of("chats_answered")
+FELT_SLOTS = frozenset({_CARTS_ABANDONED, _CARTS_PURCHASED, _CHATS_MISSED, _CHATS_ANSWERED})
+"""The counts of lifecycles that are signs."""
 _LOW_RATING, _GOOD_RATING = 2, 4
 
 
-class Streak(msgspec.Struct, array_like=True):
+class Streak(msgspec.Struct, array_like=True, gc=False):
     """The times of something since it was last made good, oldest first."""
 
     made_good_ms: int = -1
@@ -31,9 +33,15 @@ class Streak(msgspec.Struct, array_like=True):
 
     def add(self, time_ms: int) -> None:
         """It happened."""
-        if time_ms > self.made_good_ms:
-            insort(self.times, time_ms)
-            del self.times[:-STREAK_KEPT]
+        times = self.times
+        if time_ms <= self.made_good_ms:
+            return
+        if not times or time_ms >= times[-1]:
+            times.append(time_ms)
+        else:
+            insort(times, time_ms)
+        if len(times) > STREAK_KEPT:
+            del times[0]
 
     def take_back(self, time_ms: int) -> None:
         """It had not happened after all."""
@@ -47,15 +55,13 @@ class Streak(msgspec.Struct, array_like=True):
             self.times = [held for held in self.times if held > time_ms]
 
 
-class Signs(msgspec.Struct, array_like=True):
-    """What bears on whether a customer leaves.
+class Signs(msgspec.Struct, array_like=True, gc=False):
+    """What else than silence bears on whether a customer leaves.
 
-    ``mail``: deliveries since the last open or click by the person; ``carts``: abandoned since the last
-    purchase; ``chats``: missed since the last answered one; ``ratings``: of 1 or 2 since the last of 4 or 5.
-    ``tickets_reopened`` counts the reopenings of tickets that are open still.
+    ``carts``: abandoned since the last purchase; ``chats``: missed since the last answered one; ``ratings``: of 1
+    or 2 since the last of 4 or 5. ``tickets_reopened`` counts the reopenings of tickets that are open still.
     """
 
-    mail: Streak = msgspec.field(default_factory=Streak)
     carts: Streak = msgspec.field(default_factory=Streak)
     chats: Streak = msgspec.field(default_factory=Streak)
     ratings: Streak = msgspec.field(default_factory=Streak)

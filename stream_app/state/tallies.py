@@ -1,9 +1,9 @@
 """A shard's counts per dimension key: by pane of event time, and in total.
 
 Stands under the lifecycles and customers, which say what to count where, and over the partials, which
-carry the absolute numbers to the merger. Within a batch only differences are gathered; ``fold``
-adds them to the cells at a flush, so that a busy key costs one look-up per flush, not per event.
-Pure; times are milliseconds of event time.
+carry the absolute numbers to the merger. Between flushes only differences are gathered, by the place that an event
+names (campaign, segment, channel, pane); ``fold`` spreads them over the keys and adds them to the cells, so that an
+event costs one look-up, whatever keys it bears. Pure; times are milliseconds of event time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from stream_app.state.shelf import Drawer, Shelf
 
 KEY_KIND = "n:"
 PANE_KIND = "p:"
+NO_SLOT = -1
+"""Gathers nothing but that an event was here."""
 _SEPARATOR = "\0"
+
+Gathered = tuple[int, str | None, str | None, str | None, int]
+"""A slot, a campaign, a segment, a channel and a pane."""
 
 
 class KeyTally(msgspec.Struct, array_like=True):
@@ -59,20 +64,37 @@ class Tallies:
     def __init__(self, shelf: Shelf) -> None:
         self.keys = Drawer(shelf, KEY_KIND, KeyTally)
         self.panes = Drawer(shelf, PANE_KIND, Cell)
+        self._gathered: dict[Gathered, list[int]] = {}
         self._differences: dict[str, dict[int, Cell]] = {}
         self._newest: dict[str, int] = {}
 
-    def reach(self, key: str, time_ms: int) -> None:
-        """An event of this time bears the key."""
-        if time_ms > self._newest.get(key, -1):
-            self._newest[key] = time_ms
+    def gather(
+        self,
+        slot: int,
+        campaign: str | None,
+        segment: str | None,
+        channel: str | None,
+        time_ms: int,
+        number: int = 1,
+    ) -> None:
+        """Count a number, negative to take it back, in all the keys that an event of this time bears."""
+        name = (slot, campaign, segment, channel, time_ms // PANE_MS)
+        held = self._gathered.get(name)
+        if held is None:
+            self._gathered[name] = [number, time_ms]
+            return
+        held[0] += number
+        if time_ms > held[1]:
+            held[1] = time_ms
 
     def count(self, key: str, time_ms: int, slot: int, number: int = 1) -> None:
-        """Count a number in the pane of a time, negative to take it back."""
+        """Count a number in one key, in the pane of a time."""
+        self._count(key, time_ms // PANE_MS, slot, number)
+
+    def _count(self, key: str, pane: int, slot: int, number: int) -> None:
         panes = self._differences.get(key)
         if panes is None:
             panes = self._differences[key] = {}
-        pane = time_ms // PANE_MS
         cell = panes.get(pane)
         if cell is None:
             panes[pane] = {slot: number}
@@ -81,10 +103,11 @@ class Tallies:
 
     def has_changes(self) -> bool:
         """Whether anything was counted since the last fold."""
-        return bool(self._differences)
+        return bool(self._gathered or self._differences)
 
     def fold(self) -> list[KeyChange]:
         """Add the gathered differences to the cells; returns what changed, with absolute numbers."""
+        self._spread()
         changes = [
             self._fold_key(key, self._differences.get(key, {}))
             for key in {**self._newest, **self._differences}
@@ -92,6 +115,17 @@ class Tallies:
         self._differences.clear()
         self._newest.clear()
         return changes
+
+    def _spread(self) -> None:
+        """Turn what was gathered by place into differences by key."""
+        newest = self._newest
+        for (slot, campaign, segment, channel, pane), (number, time_ms) in self._gathered.items():
+            for key in _keys(campaign, segment, channel):
+                if time_ms > newest.get(key, -1):
+                    newest[key] = time_ms
+                if slot != NO_SLOT:
+                    self._count(key, pane, slot, number)
+        self._gathered.clear()
 
     def _fold_key(self, key: str, differences: dict[int, Cell]) -> KeyChange:
         tally = self.keys.get(key) or KeyTally(-1, {})
@@ -128,3 +162,15 @@ class Tallies:
         key, pane = split_pane_name(name)
         tally = self.keys.get(key)
         return tally is None or pane < oldest_pane(tally.newest_ms)
+
+
+def _keys(campaign: str | None, segment: str | None, channel: str | None) -> list[str]:
+    """The dimension keys of a place; an empty name is none."""
+    keys = ["all:all"]
+    if campaign:
+        keys.append(f"campaign:{campaign}")
+    if segment:
+        keys.append(f"segment:{segment}")
+    if channel:
+        keys.append(f"channel:{channel}")
+    return keys

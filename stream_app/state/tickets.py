@@ -63,14 +63,14 @@ _ACTIONS: dict[type[TicketEvent], TicketAction] = {
 }
 
 
-def ticket_step(event: TicketEvent) -> Step:
+def ticket_step(event: TicketEvent, time_ms: int) -> Step:
     """What the automaton needs of a ticket event."""
     action = _ACTIONS.get(type(event), TicketAction.OTHER)
     if isinstance(event, TicketReplied) and event.author == "agent":
         action = TicketAction.REPLIED
     rating = event.rating if isinstance(event, TicketRated) else None
     opens = action == TicketAction.OPENED
-    return Step(event.time_ms(), action, event.segment or None, event.channel or None, rating, None, opens)
+    return Step(time_ms, action, event.segment or None, event.channel or None, rating, None, opens)
 
 
 class Tickets:

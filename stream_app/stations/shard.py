@@ -26,6 +26,8 @@ from stream_app.stations.base import Station
 logger = logging.getLogger(__name__)
 
 _CUSTOMERS_AT_ONCE = 500
+_NEVER = 2.0
+"""Above every score."""
 
 
 class StationHeader(msgspec.Struct, array_like=True):
@@ -61,6 +63,7 @@ class ShardStation(Station):
         self._told_watermark_ms = 0
         self._told_at_ms = 0
         self._in_band: set[str] = set()
+        self._lowest_band = self.rules.churn.bands[0][1] if self.rules.churn else _NEVER
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
@@ -119,13 +122,12 @@ class ShardStation(Station):
         """Hold the customers that events or time have touched against the churn rule; adds to the changes
         of alerts, and returns the risks that the view must show."""
         risks = []
-        for customer_id in sorted(customer_ids):
+        for customer_id in sorted(filter(self._is_of_interest, customer_ids)):
             customer = self.shard.customers.get(customer_id)
             if customer is None:
                 continue
             as_of_ms = max(customer.last_seen_ms, self.shard.watermark.current_ms)
-            opted_out = customer.signs.opted_out
-            changes += self.desk.judge_customer(customer_id, _facts(customer), opted_out, as_of_ms)
+            changes += self.desk.judge_customer(customer_id, _facts(customer), customer.opted_out, as_of_ms)
             risk = self._risk(customer_id, customer)
             if risk.band is not None:
                 self._in_band.add(customer_id)
@@ -135,10 +137,17 @@ class ShardStation(Station):
                 risks.append(risk)
         return risks
 
+    def _is_of_interest(self, customer_id: str) -> bool:
+        """Whether a customer is in a band or was told of; nearly all are not."""
+        if customer_id in self._in_band or customer_id in self.desk.customers:
+            return True
+        customer = self.shard.customers.get(customer_id)
+        return customer is not None and assess(_facts(customer)).score >= self._lowest_band
+
     def _risk(self, customer_id: str, customer: Customer) -> CustomerRisk:
         score, reasons = assess(_facts(customer))
         rule = self.rules.churn
-        band = None if rule is None or customer.signs.opted_out else rule.band_of(score)
+        band = None if rule is None or customer.opted_out else rule.band_of(score)
         return CustomerRisk(customer_id, score, band, tuple(reasons), customer.last_seen_ms)
 
     def _take_forgotten(self) -> list[str]:
@@ -165,10 +174,13 @@ class ShardStation(Station):
 
 
 def _facts(customer: Customer) -> ChurnFacts:
-    signs = customer.signs
+    mail, signs = customer.mail, customer.signs
+    unanswered, answered_before = len(mail.times), mail.made_good_ms >= 0
+    if signs is None:
+        return ChurnFacts(unanswered, answered_before)
     return ChurnFacts(
-        unanswered=len(signs.mail.times),
-        answered_before=signs.mail.made_good_ms >= 0,
+        unanswered=unanswered,
+        answered_before=answered_before,
         tickets_open=signs.tickets_open,
         tickets_reopened=signs.tickets_reopened,
         carts_abandoned=len(signs.carts.times),

@@ -110,9 +110,12 @@ class Stage:
         places = (future.get(5) for future in self.traffic.bad)
         bad = Counter((place.topic, place.partition, place.offset) for place in places)
         letters = self.read("deadletters", len(bad))
-        found = Counter(_source(headers_of(letter)) for letter in letters)
-        assert found.keys() >= bad.keys(), f"missing: {bad - found}"
-        assert max(found.values(), default=1) == 1, f"twice: {found - Counter(found.keys())}"
+        found: dict[tuple[str, int, int], list[tuple[int, int]]] = defaultdict(list)
+        for letter in letters:
+            found[_source(headers_of(letter))].append((letter.offset, letter.timestamp))
+        assert found.keys() >= bad.keys(), f"missing: {bad.keys() - found.keys()}"
+        twice = {source: places for source, places in found.items() if len(places) > 1}
+        assert not twice, f"twice, at these offsets and times: {twice}"
         assert {letter.value for letter in letters} == {BAD_VALUE}
 
     def _assert_alerts(self) -> None:

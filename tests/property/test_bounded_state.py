@@ -61,13 +61,13 @@ def held(pipeline: Pipeline) -> Counter[str]:
     for name, thing in (
         ("shard", shard_owner.shard),
         ("shard.audience", shard_owner.shard._audience),
-        ("shard.seen", shard_owner.shard._seen),
+        ("shard.lifecycles", shard_owner.shard._lifecycles),
         ("merger", merger_owner.merger),
     ):
         for attribute, value in vars(thing).items():
             if isinstance(value, (dict, list, set)):
                 found[f"{name}.{attribute}"] = len(value)
-    found["ids seen"] = len(shard_owner.shard._seen)
+    found["ids seen"] = sum(len(seen) for seen in shard_owner.shard._seen.values())
     return found
 
 

@@ -230,10 +230,16 @@ class TopicReader:
         self._consumer.assign(self._places)
         self._consumer.seek_to_beginning(*self._places)
         self.records: list[Any] = []
+        self._next_offsets: dict[TopicPartition, int] = {}
 
     def read(self, milliseconds: int = 300) -> list[Any]:
-        """The records that came since the last call."""
-        new = [record for batch in self._consumer.poll(milliseconds).values() for record in batch]
+        """The records that came since the last call. One that the client hands out again is left out."""
+        new = []
+        for place, batch in self._consumer.poll(milliseconds).items():
+            fresh = [record for record in batch if record.offset >= self._next_offsets.get(place, 0)]
+            if fresh:
+                self._next_offsets[place] = fresh[-1].offset + 1
+                new += fresh
         self.records += new
         return new
 

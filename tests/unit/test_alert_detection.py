@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stream_app.alerts.detection import Counts, Evidence, observe
+from stream_app.alerts.detection import Counts, Evidence, may_fire, observe
 from stream_app.alerts.rules import Rule, load_rules
 
 RULES = {rule.name: rule for rule in load_rules().rules}
@@ -138,3 +140,19 @@ def test_a_mean_is_judged_by_its_value() -> None:
     assert observe(waits, seconds(20 * 91.0)).severity == "critical"
     assert observe(waits, seconds(20 * 75.0)).held == "critical"
     assert observe(waits, seconds(20 * 60.0)).may_resolve
+
+
+@given(
+    rule=st.sampled_from(list(RULES.values())),
+    denominator=st.integers(0, 5_000),
+    share=st.floats(0, 1.2),
+    outside=st.integers(0, 5_000),
+)
+def test_a_rule_that_the_quick_look_passes_over_would_name_no_severity(
+    rule: Rule, denominator: int, share: float, outside: int
+) -> None:
+    inside: dict[str, float] = dict.fromkeys(rule.rate.denominator, denominator)
+    inside[rule.rate.numerator] = int(denominator * share)
+    everything = {name: count + outside for name, count in inside.items()}
+    seen = counts(h1=inside, h24=inside, total=everything)
+    assert may_fire(rule, seen) or observe(rule, seen).severity is None

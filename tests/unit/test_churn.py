@@ -1,7 +1,5 @@
 """The churn score: the cases a person would judge alike, and reasons that are its contributions."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +22,7 @@ def test_without_any_sign_the_score_is_low(facts: ChurnFacts) -> None:
 
 @pytest.mark.parametrize(("unanswered", "band"), [(5, None), (6, "watch"), (11, "watch"), (12, "at_risk")])
 def test_silence_alone(unanswered: int, band: str | None) -> None:
-    assert CHURN.band_of(assess(replace(READER, unanswered=unanswered)).score) == band
+    assert CHURN.band_of(assess(READER._replace(unanswered=unanswered)).score) == band
 
 
 def test_silence_of_who_never_answered_is_no_change() -> None:
@@ -33,18 +31,18 @@ def test_silence_of_who_never_answered_is_no_change() -> None:
 
 @pytest.mark.parametrize("ticket", [ChurnFacts(tickets_open=1), ChurnFacts(tickets_reopened=1)])
 def test_silence_and_a_ticket_are_a_risk(ticket: ChurnFacts) -> None:
-    facts = replace(ticket, unanswered=6, answered_before=True)
+    facts = ticket._replace(unanswered=6, answered_before=True)
     assert CHURN.band_of(assess(facts).score) == "at_risk"
 
 
 def test_who_opens_again_drops_below_resolve() -> None:
     """The slipping customer of the demonstration: silent, one ticket open and reopened, a cart left."""
-    slipping = replace(READER, unanswered=8, tickets_open=1, tickets_reopened=1, carts_abandoned=1)
+    slipping = READER._replace(unanswered=8, tickets_open=1, tickets_reopened=1, carts_abandoned=1)
     state, fired = advance_churn(CHURN, None, assess(slipping), "c-1", 1_000, opted_out=False)
     assert fired is not None
     assert (fired.state, fired.band) == ("firing", "lost")
     _, over = advance_churn(
-        CHURN, state, assess(replace(slipping, unanswered=0)), "c-1", 2_000, opted_out=False
+        CHURN, state, assess(slipping._replace(unanswered=0)), "c-1", 2_000, opted_out=False
     )
     assert over is not None
     assert over.state == "resolved"
@@ -116,5 +114,5 @@ def test_a_score_is_a_share_and_has_at_most_three_reasons(facts: ChurnFacts) -> 
     ),
 )
 def test_one_more_bad_sign_never_lowers_the_score(facts: ChurnFacts, sign: str) -> None:
-    worse = replace(facts, **{sign: getattr(facts, sign) + 1})
+    worse = facts._replace(**{sign: getattr(facts, sign) + 1})
     assert assess(worse).score >= assess(facts).score

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream_app.state.signs import Signs
+from stream_app.state.customers import Customer
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
 from tests.support.strategies import world_settings
 
@@ -23,10 +23,10 @@ def told(*events: Json) -> Pipeline:
     return pipeline
 
 
-def signs(pipeline: Pipeline) -> Signs:
+def ann(pipeline: Pipeline) -> Customer:
     customer = pipeline.shards[0].shard.customers.get("ann")
     assert customer is not None
-    return customer.signs
+    return customer
 
 
 def ticket(kind: str, at_ms: int, **fields: Any) -> Json:
@@ -44,7 +44,8 @@ LIVES = [
 @pytest.mark.parametrize(("life", "still_open"), LIVES)
 def test_open_tickets_are_the_same_in_any_order_of_arrival(life: list[Json], still_open: int) -> None:
     found = {
-        order: signs(told(*(life[n] for n in order))).tickets_open for order in permutations(range(len(life)))
+        order: ann(told(*(life[n] for n in order))).felt().tickets_open
+        for order in permutations(range(len(life)))
     }
     assert found == dict.fromkeys(found, still_open)
 
@@ -56,7 +57,7 @@ def test_deliveries_since_the_last_engagement_are_the_unanswered_ones_in_any_ord
         {"event_type": "email.opened", "event_time": 10, "campaign_id": "a"},
     ]
     for order in permutations(mails):
-        assert signs(told(*order)).mail.times == [START_MS + 20]
+        assert ann(told(*order)).mail.times == [START_MS + 20]
 
 
 def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> None:

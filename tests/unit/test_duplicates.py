@@ -9,13 +9,25 @@ from tests.support.strategies import world_settings
 
 def test_an_id_is_forgotten_when_its_whole_hour_is_behind() -> None:
     seen = SeenIds()
-    seen.remember("a", 5, ["x", "y"])
-    seen.remember("a", 6, ["z"])
-    seen.remember("b", 5, ["x"])
+    for event_id, time_ms in (("x", 5 * SPAN_MS), ("y", 6 * SPAN_MS - 1), ("z", 6 * SPAN_MS)):
+        seen.remember(event_id, time_ms)
+    assert seen.take_new() == {5: ["x", "y"], 6: ["z"]}
+    assert seen.take_new() == {}
     seen.forget_before(6 * SPAN_MS - 1)
-    assert len(seen) == 4
+    assert len(seen) == 3
     seen.forget_before(6 * SPAN_MS)
-    assert (seen.of_topic("a"), seen.of_topic("b")) == ({"z"}, set())
+    assert seen.ids == {"z"}
+
+
+def test_new_ids_are_kept_until_they_were_taken_out() -> None:
+    seen = SeenIds()
+    seen.restore(4, ["old"])
+    seen.remember("new", 4 * SPAN_MS)
+    seen.forget_before(9 * SPAN_MS)
+    assert seen.ids == {"new"}
+    seen.take_new()
+    seen.forget_before(9 * SPAN_MS)
+    assert seen.ids == set()
 
 
 def told(*events: tuple[str, str, int], crash_after: int | None = None) -> Pipeline:

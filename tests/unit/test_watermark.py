@@ -22,7 +22,8 @@ def read(
     progress = watermark.partitions[topic]
     watermark.arrived(topic, max(end or 0, progress.next_offset + 1), clock_ms)
     progress.next_offset += 1
-    return watermark.observe(progress, time_ms, clock_ms)
+    progress.last_arrival_ms = clock_ms
+    return watermark.observe(progress, time_ms)
 
 
 def test_nothing_is_known_at_first_and_nothing_is_late() -> None:
