@@ -46,7 +46,7 @@ def whole_shard(batches: Batches) -> None:
         shard.process(topic, records, clock_ms)
         if number % BATCHES_A_FLUSH == BATCHES_A_FLUSH - 1 or number == len(batches) - 1:
             header = msgspec.msgpack.encode(shard.flush().header)
-            journal.write(shelf.write_down(), header, shard.expired)
+            journal.write(shelf.write_down(), header, shard.forgetting)
             journal.dead_records()
     if shard.accepted != sum(len(records) for _, records in batches):
         raise SystemExit("benchmarks: the shard did not accept every event; the figures would mean nothing")

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -26,7 +25,7 @@ from stream_app.ingest.ends import End
 from stream_app.ingest.holes import Holes
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.lease import Lease
-from stream_app.metrics.partials import decode_partial, merger_of
+from stream_app.metrics.partials import Partial, decode_partial, merger_of
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.dead_letters import read_back
@@ -47,8 +46,8 @@ ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
 """Reads a partition from an offset."""
 
 RECORDS_AT_ONCE = 250
-PARTIALS_AT_ONCE = 20
-MOST_UNFLUSHED = 100_000
+PARTIALS_AT_ONCE_BYTES = 100_000
+MOST_UNFLUSHED = 20_000
 TICK_SECONDS = 0.25
 SHORTENED_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
@@ -161,7 +160,7 @@ class Engine:
         shard = self.shards.get(place.partition)
         return None if shard is None else shard.shard.watermark.partitions[topic].next_offset
 
-    async def ingest(self, topic: str, partition: int, records: Sequence[Any]) -> None:
+    async def ingest(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Apply a batch of an input topic (named without the prefix)."""
         station = self.shards.get(partition)
         if station is None or not records:
@@ -176,23 +175,28 @@ class Engine:
             if self.shards.get(partition) is not station:
                 return  # the partition went elsewhere while we waited
             chunk = records[start : start + RECORDS_AT_ONCE]
-            station.shard.process(
-                topic, [Record(r.offset, r.key, r.value, r.headers) for r in chunk], now_ms()
-            )
+            station.shard.process(topic, chunk, now_ms())
             await self._breathe(station.shard.unflushed)
 
-    async def merge(self, partition: int, records: Sequence[Any]) -> None:
+    async def merge(self, partition: int, records: Sequence[Record]) -> None:
         """Apply a batch of partials."""
         station = self.mergers.get(partition)
         if station is None:
             return
         if not await self._follows(PARTIALS, partition, station.merger.next_offset, records):
             return
-        for start in range(0, len(records), PARTIALS_AT_ONCE):
+        waiting: list[tuple[int, Partial]] = []
+        size = 0
+        for record in records:
+            value = record.value or b""
+            waiting.append((record.offset, decode_partial(value)))
+            size += len(value)
+            if size < PARTIALS_AT_ONCE_BYTES and record is not records[-1]:
+                continue
             if self.mergers.get(partition) is not station:
                 return
-            chunk = records[start : start + PARTIALS_AT_ONCE]
-            station.merger.process([(record.offset, decode_partial(record.value)) for record in chunk])
+            station.merger.process(waiting)
+            waiting, size = [], 0
             await self._breathe(station.merger.unflushed)
 
     async def run(self) -> None:
@@ -233,7 +237,7 @@ class Engine:
         place: TopicPartition = TopicPartition(self.settings.topic(topic), number)
         return place
 
-    async def _follows(self, topic: str, partition: int, expected: int, records: Sequence[Any]) -> bool:
+    async def _follows(self, topic: str, partition: int, expected: int, records: Sequence[Record]) -> bool:
         """Whether a batch goes on where its partition was left; if not, it is read again from there."""
         place = self._place(topic, partition)
         if self._holes.accepts(place, expected, records[0].offset):

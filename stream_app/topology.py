@@ -41,6 +41,7 @@ class SignalsApp(faust.App):
     """The Faust app with our batch transport and the engine's life tied to its own."""
 
     fetch_wait_ms: int
+    batched_topics: list[str]
     engine: Engine
 
     def _new_transport(self) -> BatchTransport:
@@ -70,6 +71,7 @@ def build_app(settings: Settings, rules: Rules, store: SliceStore, lease: Lease)
     """The whole topology, ready to be started; ``store`` has the state's bytes at rest."""
     app = SignalsApp(settings.group_id, **_faust_options(settings))
     app.fetch_wait_ms = settings.fetch_wait
+    app.batched_topics = [settings.topic(topic) for topic in (*topics.INPUT_TOPICS, topics.PARTIALS)]
     tables = [_table(app, name, settings, store) for name in (SHARDS_TABLE, MERGE_TABLE)]
     app.engine = engine = Engine(
         settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name), lease

@@ -115,6 +115,15 @@ def assess(facts: ChurnFacts) -> Assessment:
     return Assessment(score, tuple(_words(name, facts) for name in heaviest[:3]))
 
 
+def fewest_unanswered(score: float) -> int:
+    """From how many unanswered deliveries on a customer can reach a score by these alone; more than are counted where
+    none do."""
+    for count in range(MAX_UNANSWERED + 1):
+        if max(assess(ChurnFacts(count, answered)).score for answered in (True, False)) >= score:
+            return count
+    return MAX_UNANSWERED + 1
+
+
 def contributions(facts: ChurnFacts) -> dict[str, float]:
     """What each fact adds to the log-odds, by the fact's name."""
     silence = "unanswered" if facts.answered_before else "never_answered"

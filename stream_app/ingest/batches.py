@@ -19,6 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import End, find_ends
 from stream_app.ingest.records import read_forgivingly
 
@@ -28,7 +29,8 @@ class Batch(NamedTuple):
 
     topic: str
     partition: int
-    records: list[ConsumerRecord]
+    records: list[Record]
+    """As aiokafka unpacks them; they have more than a ``Record`` has."""
 
 
 class BatchSchema(faust.Schema):
@@ -57,7 +59,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         journal was left; without an entry before that, when it may be anywhere."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        read_forgivingly()
+        read_forgivingly(cast(Any, self.app).batched_topics)
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1,500 ms, which is how long the embedded broker lets new data wait.
         consumer._fetch_max_wait_ms = cast(Any, self.app).fetch_wait_ms

@@ -8,8 +8,10 @@ bytes replaced. Whatever else cannot be unpacked ends the worker with a sentence
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -20,13 +22,15 @@ _LENGTH = struct.Struct(">8xi")
 """How every batch begins: its offset, and how many bytes follow."""
 
 
-def read_forgivingly() -> None:
-    """Let every consumer of this process unpack with the classes below.
+def read_forgivingly(plain_topics: Iterable[str] = ()) -> None:
+    """Let every consumer of this process unpack with the classes below. Of ``plain_topics`` they hand out records as
+    they are unpacked, without a ``ConsumerRecord`` around each, which costs as much as all the rest.
 
     aiokafka's fetcher takes both by their names in its module, and has no other place to say so.
     """
     fetcher.MemoryRecords = ForgivingBatches
     fetcher.PartitionRecords = NamedPartitionRecords
+    NamedPartitionRecords.plain_topics = frozenset(plain_topics)
 
 
 class ForgivingBatches:
@@ -61,21 +65,32 @@ class ForgivingBatches:
 class NamedPartitionRecords(fetcher.PartitionRecords):
     """The records of a fetched partition, whatever their headers are called; an error names the partition."""
 
-    _records_iterator: Any
+    plain_topics: frozenset[str] = frozenset()
+    """The topics whose records have a place, a key, a value and headers, and are nothing more."""
 
-    def __next__(self) -> Any:
-        try:
-            return next(self._records_iterator)
-        except StopIteration:
-            self._records_iterator = None  # as aiokafka does
-            raise
-        except Exception as problem:
-            # aiokafka's C code lets a wrong name's error through, its Python code wraps it.
-            if not isinstance(problem.__cause__ or problem, UnicodeDecodeError):
-                raise self._failure(problem) from problem
-        self._records.again()
-        self._records_iterator = self._unpack_records()  # leaves out what is before ``next_fetch_offset``
-        return next(self)
+    _records_iterator: Iterator[Any] | None
+
+    def __init__(self, tp: TopicPartition, *rest: Any) -> None:
+        super().__init__(tp, *rest)
+        self._is_plain = tp.topic in self.plain_topics
+        self._records_iterator = self._unpack_forgivingly()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._records_iterator or iter(())
+
+    def _unpack_forgivingly(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield from self._unpack_records()  # leaves out what is before ``next_fetch_offset``
+                return
+            except Exception as problem:
+                # aiokafka's C code lets a wrong name's error through, its Python code wraps it.
+                if not isinstance(problem.__cause__ or problem, UnicodeDecodeError):
+                    raise self._failure(problem) from problem
+            self._records.again()
+
+    def _consumer_record(self, tp: TopicPartition, record: Any) -> Any:
+        return record if self._is_plain else super()._consumer_record(tp, record)
 
     def _failure(self, problem: Exception) -> Failure:
         place = self._tp

@@ -18,6 +18,7 @@ from stream_app.metrics.partials import KeyPartial, Partial
 from stream_app.metrics.snapshots import Snapshot, take_snapshot
 from stream_app.metrics.windows import MergedKey, difference
 from stream_app.settings import Settings
+from stream_app.state.journal import Expired, Rounds
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.tallies import KeyTally
 
@@ -68,6 +69,7 @@ class Merger:
         self._due: dict[str, None] = dict.fromkeys(name for name in held.due if name in self._keys)
         self._sent_at: dict[str, int] = {}
         self._dirty = False
+        self._rounds = Rounds()
         self.unflushed = 0
 
     @property
@@ -126,6 +128,10 @@ class Merger:
             merged = self._keys.get(name)
             if merged is not None:
                 yield take_snapshot(name, merged, self.watermark_ms)
+
+    def forgetting(self, index: int) -> Expired | None:
+        """What may be forgotten of a slice of the shelf; None where that was looked at lately."""
+        return self.expired if self._rounds.is_due(index, self.watermark_ms) else None
 
     def expired(self, key: str, value: bytes) -> bool:
         """Whether an object at rest may be forgotten; see the retention setting."""

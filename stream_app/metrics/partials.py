@@ -14,8 +14,8 @@ import msgspec
 
 from stream_app.metrics.cells import Cell
 
-MAX_PARTIAL_BYTES = 500_000
-"""How large a record may become, by an estimate that errs upwards; brokers accept a million by default."""
+MAX_PARTIAL_BYTES = 100_000
+"""How large a record may become, by an estimate that errs upwards: no more than is quickly applied."""
 MAX_PANES = 1_000
 _CELL_BYTES, _SLOT_BYTES = 12, 12
 

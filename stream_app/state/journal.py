@@ -3,9 +3,9 @@
 Stands between the state and its changelog topic. Everything that one flush changes, together with
 the header (up to which offset the input has been applied), is one *epoch*, written as one record or
 as chunks of which the last is marked. A reader applies whole epochs only, so state and offsets can
-never disagree. In turn, each epoch also writes out whole slices of the shelf, about as many bytes as
+never disagree. In turn, each epoch also writes out whole slices of the shelf, about half as many bytes as
 it changes; once every slice has been written again, older records are dead and deleted by tombstones.
-So the topic holds about three times the state and recovery reads no more.
+So the topic holds about four times the state and recovery reads no more.
 
 Every owner of the partition writes under a *generation* of its own, one above the last it found,
 and claims the partition with an empty epoch first. What a stale owner still writes bears a lower
@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from stream_app.clock import MINUTE_MS
 from stream_app.state.shelf import Shelf
 from stream_app.state.slices import SLICES
 
@@ -26,9 +27,13 @@ MAX_CHUNK_BYTES = 700_000
 MOST_HEADER_BYTES = 200_000
 """Together below the million bytes that a broker accepts by default."""
 _ENTRY_OVERHEAD = 12
+_BETWEEN_ROUNDS_MS = 10 * MINUTE_MS
 
 Entry = tuple[str, bytes | None]
 Expired = Callable[[str, bytes], bool]
+"""Tells of an object at rest, by its key and bytes, whether it may be forgotten."""
+Forgetting = Callable[[int], Expired | None]
+"""What may be forgotten of a slice, by its index; None where it need not be looked through."""
 EntryT = TypeVar("EntryT", tuple[str, bytes | None], tuple[str, bytes])
 
 
@@ -61,6 +66,20 @@ class JournalRecord(NamedTuple):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Chunk).decode
+
+
+class Rounds:
+    """Which slices are due to be looked through: each once in a while of event time, not at every writing."""
+
+    def __init__(self) -> None:
+        self._looked_at_ms = [-_BETWEEN_ROUNDS_MS] * SLICES
+
+    def is_due(self, index: int, watermark_ms: int) -> bool:
+        """Whether a slice is due; if so, it is being looked through."""
+        if watermark_ms < self._looked_at_ms[index] + _BETWEEN_ROUNDS_MS:
+            return False
+        self._looked_at_ms[index] = watermark_ms
+        return True
 
 
 class Journal:
@@ -109,17 +128,17 @@ class Journal:
         self.shelf.drop_hot()
         self.generation += 1
         self.owner = owner
-        return self.write([], self.header, lambda key, value: False)
+        return self.write([], self.header, nothing)
 
-    def write(self, changes: list[Entry], header: bytes | None, expired: Expired) -> list[JournalRecord]:
-        """The records of the next epoch: the changes, some whole slices and the header.
-
-        ``expired`` tells of an object in a slice about to be written whether it may be forgotten.
-        """
+    def write(
+        self, changes: list[Entry], header: bytes | None, forgetting: Forgetting
+    ) -> list[JournalRecord]:
+        """The records of the next epoch: the changes, some whole slices and the header. ``forgetting`` is asked
+        about each slice that is about to be written."""
         self.epoch += 1
         self.header = header
         self.last_changes = changes or self.last_changes
-        slices = self._slices_to_write(_size(changes) + len(header or b""), expired)
+        slices = self._slices_to_write((_size(changes) + len(header or b"") + 1) // 2, forgetting)
         chunks = _split(self.generation, self.epoch, changes, slices)
         _add_header(chunks, header)
         records = []
@@ -158,7 +177,7 @@ class Journal:
             del self._live[key]
         return [JournalRecord(key, None) for key in dead]
 
-    def _slices_to_write(self, budget: int, expired: Expired) -> list[SliceChunk]:
+    def _slices_to_write(self, budget: int, forgetting: Forgetting) -> list[SliceChunk]:
         written: list[SliceChunk] = []
         for _ in range(SLICES):
             if budget <= 0:
@@ -166,15 +185,17 @@ class Journal:
             index = self._next_slice
             self._next_slice = (index + 1) % SLICES
             self._slice_epochs[index] = self.epoch
-            entries = self._sweep(index, expired)
+            entries = self._sweep(index, forgetting(index))
             written.append(SliceChunk(index, True, entries))
             budget -= _size(entries)
         return written
 
-    def _sweep(self, index: int, expired: Expired) -> list[tuple[str, bytes]]:
+    def _sweep(self, index: int, expired: Expired | None) -> list[tuple[str, bytes]]:
         """The entries of a slice, without those that may be forgotten, which leave the shelf."""
         shelf = self.shelf
         entries = shelf.slices.entries(index)
+        if expired is None:
+            return entries
         gone = {key for key, value in entries if shelf.is_clean(key) and expired(key, value)}
         if not gone:
             return entries
@@ -202,6 +223,10 @@ class Journal:
         self.header = b"".join(pieces) if pieces else None
 
 
+def nothing(index: int) -> None:
+    """Nothing may be forgotten."""
+
+
 def _add_header(chunks: list[Chunk], header: bytes | None) -> None:
     """Put the header into the last chunk, or a large one in pieces into chunks of its own."""
     if header is None or len(header) <= MOST_HEADER_BYTES:
@@ -220,7 +245,8 @@ def _place(chunk: Chunk) -> tuple[int, int]:
 
 def _size(entries: Sequence[Entry] | Sequence[tuple[str, bytes]]) -> int:
     """About how many bytes entries take in a record."""
-    return sum([len(key) + len(value or b"") for key, value in entries]) + _ENTRY_OVERHEAD * len(entries)
+    values = sum([len(value) for _, value in entries if value])
+    return sum([len(key) for key, _ in entries]) + values + _ENTRY_OVERHEAD * len(entries)
 
 
 def _split(generation: int, epoch: int, changes: list[Entry], slices: list[SliceChunk]) -> list[Chunk]:
@@ -245,7 +271,8 @@ def _parts(entries: list[EntryT]) -> list[list[EntryT]]:
     parts: list[list[EntryT]] = []
     room = 0
     for entry in entries:
-        size = _size([entry])
+        key, value = entry
+        size = len(key) + len(value or b"") + _ENTRY_OVERHEAD
         if size > room:
             parts.append([])
             room = MAX_CHUNK_BYTES

@@ -30,6 +30,7 @@ from stream_app.ingest.watermark import PartitionProgress, Watermark
 from stream_app.settings import Settings
 from stream_app.state.audience import CAMPAIGN_KIND, OPTOUT_KIND, Audience
 from stream_app.state.customers import Customer, Handler, LastSeen, Mail
+from stream_app.state.journal import Expired, Rounds
 from stream_app.state.lifecycle import Touched
 from stream_app.state.lifecycles import LIFECYCLE_KINDS, Lifecycles
 from stream_app.state.shelf import Drawer, Shelf
@@ -61,7 +62,8 @@ class ShardFlush(NamedTuple):
     header: ShardHeader
     keys: list[KeyChange]
     dead_letters: list[DeadLetter]
-    customers: set[str]
+    customers: dict[str, Customer]
+    """Those that events or time have touched."""
 
 
 class Shard:
@@ -92,8 +94,9 @@ class Shard:
         self._handlers = self._all_handlers()
         self._seen = {topic: SeenIds() for topic in INPUT_TOPICS}
         self._restore_seen()
+        self._rounds = Rounds()
         self._dead_letters: list[DeadLetter] = []
-        self._changed_customers: set[str] = set()
+        self._changed_customers: dict[str, Customer] = {}
         self.duplicates = 0
         self.accepted = 0
         self.unflushed = 0
@@ -155,13 +158,17 @@ class Shard:
             for topic, held in self.watermark.partitions.items()
         }
         letters, self._dead_letters = self._dead_letters, []
-        customers, self._changed_customers = self._changed_customers, set()
+        customers, self._changed_customers = self._changed_customers, {}
         self.unflushed = 0
         return ShardFlush(ShardHeader(self.watermark.current_ms, progress), keys, letters, customers)
 
     def key_changes(self, changes: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
         """What an earlier epoch changed of the counts, to be published again after a crash."""
         return self._tallies.changes_of(changes)
+
+    def forgetting(self, index: int) -> Expired | None:
+        """What may be forgotten of a slice of the shelf; None where that was looked at lately."""
+        return self.expired if self._rounds.is_due(index, self.watermark.current_ms) else None
 
     def expired(self, key: str, value: bytes) -> bool:
         """Whether an object at rest may be forgotten; see the retention setting."""
@@ -257,7 +264,7 @@ class Shard:
 
     def _save_customer(self, customer_id: str, customer: Customer) -> None:
         self.customers.put(customer_id, customer)
-        self._changed_customers.add(customer_id)
+        self._changed_customers[customer_id] = customer
 
     def _ids_horizon_ms(self) -> int:
         return self.watermark.current_ms - self._settings.duplicate_window

@@ -89,17 +89,8 @@ class Tallies:
 
     def count(self, key: str, time_ms: int, slot: int, number: int = 1) -> None:
         """Count a number in one key, in the pane of a time."""
-        self._count(key, time_ms // PANE_MS, slot, number)
-
-    def _count(self, key: str, pane: int, slot: int, number: int) -> None:
-        panes = self._differences.get(key)
-        if panes is None:
-            panes = self._differences[key] = {}
-        cell = panes.get(pane)
-        if cell is None:
-            panes[pane] = {slot: number}
-        else:
-            cell[slot] = cell.get(slot, 0) + number
+        cell = self._differences.setdefault(key, {}).setdefault(time_ms // PANE_MS, {})
+        cell[slot] = cell.get(slot, 0) + number
 
     def has_changes(self) -> bool:
         """Whether anything was counted since the last fold."""
@@ -118,13 +109,21 @@ class Tallies:
 
     def _spread(self) -> None:
         """Turn what was gathered by place into differences by key."""
-        newest = self._newest
+        newest, differences = self._newest, self._differences
         for (slot, campaign, segment, channel, pane), (number, time_ms) in self._gathered.items():
             for key in _keys(campaign, segment, channel):
                 if time_ms > newest.get(key, -1):
                     newest[key] = time_ms
-                if slot != NO_SLOT:
-                    self._count(key, pane, slot, number)
+                if slot == NO_SLOT:
+                    continue
+                panes = differences.get(key)
+                if panes is None:
+                    panes = differences[key] = {}
+                cell = panes.get(pane)
+                if cell is None:
+                    panes[pane] = {slot: number}
+                else:
+                    cell[slot] = cell.get(slot, 0) + number
         self._gathered.clear()
 
     def _fold_key(self, key: str, differences: dict[int, Cell]) -> KeyChange:

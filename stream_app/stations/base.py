@@ -24,7 +24,7 @@ from stream_app.sinks.publisher import OutRecord, Publisher
 from stream_app.sinks.redis_view import View
 from stream_app.sinks.tail import read_tail
 from stream_app.sinks.topic_watch import TopicWatch
-from stream_app.state.journal import Entry, Expired, Journal, JournalRecord
+from stream_app.state.journal import Entry, Forgetting, Journal, JournalRecord, nothing
 from stream_app.stations.alert_teller import AlertTeller
 
 logger = logging.getLogger(__name__)
@@ -100,12 +100,12 @@ class Station:
         raise NotImplementedError
 
     async def write_epoch(
-        self, changes: list[Entry], state: object, outbox: list[AlertChange], expired: Expired
+        self, changes: list[Entry], state: object, outbox: list[AlertChange], forgetting: Forgetting
     ) -> None:
         """Journal an epoch; returns when the broker has confirmed all of it."""
         await asyncio.sleep(0)  # what comes is long, and what came before was: others run in between
         header = Header(_encode(state), outbox, self.teller.told, self._topics)
-        await self._append(self.journal.write(changes, _encode(header), expired))
+        await self._append(self.journal.write(changes, _encode(header), forgetting))
         dead = self.journal.dead_records()
         if dead:
             await self._bury(dead)
@@ -123,7 +123,7 @@ class Station:
             await self._note_told(state)
 
     async def _note_told(self, state: object) -> None:
-        await self.write_epoch([], state, [], lambda key, value: False)
+        await self.write_epoch([], state, [], nothing)
 
     async def _append(self, records: Sequence[JournalRecord], claiming: bool = False) -> None:
         """Append records of ours to the journal.

@@ -52,7 +52,7 @@ class MergeStation(Station):
     async def _write(
         self, header: MergeHeader, changes: list[AlertChange], snapshots: Sequence[Snapshot]
     ) -> None:
-        await self.write_epoch(self.journal.shelf.write_down(), header, changes, self.merger.expired)
+        await self.write_epoch(self.journal.shelf.write_down(), header, changes, self.merger.forgetting)
         self.applied = header.next_offset
         topic = self.settings.topic(METRICS)
         records = [OutRecord(topic, f"{s.dimension}:{s.key}".encode(), s.to_json()) for s in snapshots]

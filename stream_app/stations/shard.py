@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import msgspec
 
-from stream_app.alerts.churn import ChurnFacts, assess
+from stream_app.alerts.churn import ChurnFacts, assess, fewest_unanswered
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.clock import SECOND_MS, now_ms
@@ -64,6 +64,7 @@ class ShardStation(Station):
         self._told_at_ms = 0
         self._in_band: set[str] = set()
         self._lowest_band = self.rules.churn.bands[0][1] if self.rules.churn else _NEVER
+        self._fewest_unanswered = fewest_unanswered(self._lowest_band)
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
@@ -111,38 +112,40 @@ class ShardStation(Station):
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
         header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)
-        await self.write_epoch(entries, header, changes, self.shard.expired)
+        await self.write_epoch(entries, header, changes, self.shard.forgetting)
         self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}
         await self._publish(out.keys)
         for risk in risks:
             self.view.show(risk)
         await self.tell_alerts(changes, header)
 
-    def _assess(self, customer_ids: set[str], changes: list[AlertChange]) -> list[CustomerRisk]:
+    def _assess(self, customers: Mapping[str, Customer], changes: list[AlertChange]) -> list[CustomerRisk]:
         """Hold the customers that events or time have touched against the churn rule; adds to the changes
         of alerts, and returns the risks that the view must show."""
         risks = []
-        for customer_id in sorted(filter(self._is_of_interest, customer_ids)):
-            customer = self.shard.customers.get(customer_id)
-            if customer is None:
-                continue
+        told, in_band, unremarkable = self.desk.customers, self._in_band, self._unremarkable
+        for customer_id in sorted(
+            name
+            for name, customer in customers.items()
+            if name in told or name in in_band or not unremarkable(customer)
+        ):
+            customer = customers[customer_id]
             as_of_ms = max(customer.last_seen_ms, self.shard.watermark.current_ms)
             changes += self.desk.judge_customer(customer_id, _facts(customer), customer.opted_out, as_of_ms)
             risk = self._risk(customer_id, customer)
             if risk.band is not None:
-                self._in_band.add(customer_id)
+                in_band.add(customer_id)
                 risks.append(risk)
-            elif customer_id in self._in_band:
-                self._in_band.discard(customer_id)
+            elif customer_id in in_band:
+                in_band.discard(customer_id)
                 risks.append(risk)
         return risks
 
-    def _is_of_interest(self, customer_id: str) -> bool:
-        """Whether a customer is in a band or was told of; nearly all are not."""
-        if customer_id in self._in_band or customer_id in self.desk.customers:
+    def _unremarkable(self, customer: Customer) -> bool:
+        """Whether a customer's score is below every band, by a look that spares nearly all of them the whole sum."""
+        if customer.signs is None and len(customer.mail.times) < self._fewest_unanswered:
             return True
-        customer = self.shard.customers.get(customer_id)
-        return customer is not None and assess(_facts(customer)).score >= self._lowest_band
+        return assess(_facts(customer)).score < self._lowest_band
 
     def _risk(self, customer_id: str, customer: Customer) -> CustomerRisk:
         score, reasons = assess(_facts(customer))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.state import journal as journal_module
-from stream_app.state.journal import Journal, JournalRecord
+from stream_app.state.journal import Journal, JournalRecord, nothing
 from stream_app.state.slices import SLICES, SliceStore
 from tests.support.pipeline import Log
 from tests.support.stores import new_journal, stores
@@ -25,10 +25,6 @@ LARGE_HEADER = b"h" * (3 * MOST_HEADER)
 entries = st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 60))
 epochs = st.lists(st.lists(entries, max_size=6), max_size=40)
 chunk_bytes = st.sampled_from([1, 40, 200, 700_000])
-
-
-def never(key: str, value: bytes) -> bool:
-    return False
 
 
 @contextmanager
@@ -55,7 +51,7 @@ class Writer:
                 shelf.delete(name)
             else:
                 shelf.changed(name, "x" * size)
-        return self.journal.write(shelf.write_down(), header, never)
+        return self.journal.write(shelf.write_down(), header, nothing)
 
     def append(self, records: list[JournalRecord]) -> None:
         for record in records:
@@ -211,7 +207,8 @@ def test_an_expired_object_is_forgotten_when_its_slice_is_written() -> None:
     shelf = writer.journal.shelf
     for number in range(200):
         shelf.changed("p:1", number)
-        writer.append(writer.journal.write(shelf.write_down(), b"h", lambda key, value: key == "u:old"))
+        changes = shelf.write_down()
+        writer.append(writer.journal.write(changes, b"h", lambda index: lambda key, value: key == "u:old"))
         writer.append(writer.journal.dead_records())
     assert shelf.at_rest("u:old") is None
     assert shelf.at_rest("u:new") is not None

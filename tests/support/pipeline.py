@@ -27,7 +27,7 @@ from stream_app.ingest.watermark import NO_TIME
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import KeyPartial, decode_partial, pack
 from stream_app.settings import Settings
-from stream_app.state.journal import Entry, Expired, JournalRecord
+from stream_app.state.journal import Entry, Forgetting, JournalRecord
 from stream_app.state.shard import Shard
 from stream_app.state.slices import MemoryStore, SliceStore
 from stream_app.state.tallies import KeyChange
@@ -113,10 +113,10 @@ class _Owner:
         return None if header is None else msgspec.msgpack.decode(header, type=Header)
 
     def write_epoch(
-        self, changes: list[Entry], state: object, outbox: list[AlertChange], expired: Expired
+        self, changes: list[Entry], state: object, outbox: list[AlertChange], forgetting: Forgetting
     ) -> None:
         """One epoch, then tombstones for what it made dead."""
-        self._append(self.journal.write(changes, _encode(Header(_encode(state), outbox)), expired))
+        self._append(self.journal.write(changes, _encode(Header(_encode(state), outbox)), forgetting))
         for record in self.journal.dead_records():
             self._append([record])
 
@@ -158,7 +158,7 @@ class ShardOwner(_Owner):
             pipeline.produce()
             pipeline.dead_letters.append((self.number, letter))
         end = sum(number == self.number for number, _ in pipeline.dead_letters)
-        self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.expired)
+        self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.forgetting)
         shard.forgotten_customers.clear()  # a station hands them to the churn rule, which is left out here
         self.publish(out.keys)
         for topic, progress in out.header.progress.items():
@@ -205,7 +205,7 @@ class MergerOwner(_Owner):
         out = self.merger.flush(pipeline.clock_ms, must=self.journal.shelf.has_changes())
         if out is None:
             return
-        self.write_epoch(self.journal.shelf.write_down(), out.header, changes, self.merger.expired)
+        self.write_epoch(self.journal.shelf.write_down(), out.header, changes, self.merger.forgetting)
         for snapshot in out.snapshots:
             pipeline.produce()
             pipeline.snapshots[f"{snapshot.dimension}:{snapshot.key}"] = json.loads(snapshot.to_json())
