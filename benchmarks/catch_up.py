@@ -11,20 +11,22 @@ import argparse
 import time
 from itertools import islice
 
+from benchmarks.environment import bench_python
 from benchmarks.latency import together
 from benchmarks.life import Counts, Json, Population, expected, life
 from benchmarks.own_system import (
     Stage,
     best_broker,
-    cpu_seconds,
     finish,
+    headline,
     run_checked,
     stage,
     table,
     wait_until_counted,
     wait_until_ready,
 )
-from benchmarks.traffic import Traffic, send_backlog, sender_python, write_plan
+from benchmarks.processes import cpu_seconds
+from benchmarks.traffic import Traffic, send_backlog, write_plan
 from stream_app.clock import DAY_MS, MINUTE_MS, now_ms
 from tests.support.brokers import BROKER_NAMES
 
@@ -38,10 +40,10 @@ LEAST_EVENTS_A_SECOND = 1_000
 
 def main() -> None:
     options = _options()
-    sender_python()
+    bench_python()  # made before the clock runs
     with stage(options.broker, store=options.store) as place:
         figures = measure(place, options)
-    finish("catch_up", figures, as_markdown, options.document)
+    finish("catch_up", figures, as_markdown, options.write)
 
 
 def measure(place: Stage, options: argparse.Namespace) -> Json:
@@ -63,7 +65,7 @@ def measure(place: Stage, options: argparse.Namespace) -> Json:
         ready_after = time.monotonic() - begun
         wait_until_counted(place, _campaigns_of(old), patience)
         caught_up_after = time.monotonic() - begun
-        used = cpu_seconds({"worker": worker.process.pid})["worker"]
+        used = cpu_seconds(worker.process.pid)
         traffic.wait(options.live_seconds)
         wait_until_counted(place, together(old, expected(live_pool, traffic.sent)), patience)
         return {
@@ -82,7 +84,6 @@ def measure(place: Stage, options: argparse.Namespace) -> Json:
 
 def as_markdown(figures: Json) -> str:
     """The figures as a section of the document."""
-    used = figures["settings"]
     share = 100 * figures["worker_cpu_seconds"] / figures["caught_up_after_seconds"]
     rows = [
         ["backlog: events over a day", f"{figures['backlog_events']:,}"],
@@ -97,9 +98,7 @@ def as_markdown(figures: Json) -> str:
     ]
     return "\n".join(
         [
-            "### Catching up\n",
-            f"A worker starts before a day-old backlog ({used['broker']} broker, store {used['store']}) while events come "
-            "in live behind it. The totals of every campaign, old and live, were those of what was sent.\n",
+            f"{headline(figures)} Store {figures['settings']['store']}.\n",
             table(["", "found"], rows),
         ]
     )
@@ -118,7 +117,7 @@ def _options() -> argparse.Namespace:
     arguments.add_argument("--live-seconds", type=float, default=60)
     arguments.add_argument("--store", choices=("memory", "rocksdb"), default="memory")
     arguments.add_argument("--broker", choices=BROKER_NAMES[:2], default=best_broker())
-    arguments.add_argument("--document", action="store_true", help="write the section of docs/performance.md")
+    arguments.add_argument("--write", action="store_true", help="write the section of docs/performance.md")
     return arguments.parse_args()
 
 

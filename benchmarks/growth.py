@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.growth_shard import Size, cost, fill
 from benchmarks.life import Json
-from benchmarks.own_system import finish, run_checked, table
+from benchmarks.own_system import finish, headline, run_checked, table
 
 GOAL_DEARER = 1.3
 GOAL_BYTES_A_CUSTOMER = 400
@@ -33,7 +33,7 @@ def main() -> None:
         "settings": {"events_a_turn": options.events, "turns": options.turns},
         "stores": {store: measure(store, options) for store in options.stores},
     }
-    finish("growth", figures, as_markdown, options.document)
+    finish("growth", figures, as_markdown, options.write)
 
 
 def measure(store: str, options: argparse.Namespace) -> Json:
@@ -102,11 +102,7 @@ def as_markdown(figures: Json) -> str:
         lines.append([f"{store}: bytes a campaign, on the shelf", f"{campaign['shelf']:,}", ""])
     return "\n".join(
         [
-            "### Growth\n",
-            "One shard with its journal, without a broker: CPU per event of everyday life, in microseconds; the sizes "
-            f"take turns, {figures['settings']['turns']} of {figures['settings']['events_a_turn']:,} events. Every "
-            "customer has had a mail, one in eight has a cart, one in twelve a chat, one in sixteen a ticket; that is in "
-            "a customer's bytes. A campaign's are those of its keys and of its panes of half an hour.\n",
+            f"{headline(figures)} {figures['settings']['turns']} turns of {figures['settings']['events_a_turn']:,} events.\n",
             table(["", "µs of CPU per event", "resident growth"], rows),
             table(["", "found", "goal"], lines),
         ]
@@ -138,7 +134,7 @@ def _options() -> argparse.Namespace:
     )
     arguments.add_argument("--campaigns", type=int, nargs=2, default=(100, 20_000), metavar=("FEW", "MANY"))
     arguments.add_argument("--stores", choices=STORES, nargs="+", default=STORES)
-    arguments.add_argument("--document", action="store_true", help="write the section of docs/performance.md")
+    arguments.add_argument("--write", action="store_true", help="write the section of docs/performance.md")
     return arguments.parse_args()
 
 

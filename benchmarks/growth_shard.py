@@ -20,7 +20,7 @@ import orjson
 
 from benchmarks.life import SEED, Json, Population, first_visits, life
 from benchmarks.own_system import CheckFailed
-from stream_app.clock import HOUR_MS, MINUTE_MS
+from stream_app.clock import DAY_MS, HOUR_MS
 from stream_app.garbage import spare_the_old, state_is_loaded
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.events import EVENT_TYPES
@@ -31,7 +31,7 @@ from stream_app.state.shelf import Shelf
 from stream_app.state.slices import SLICES, open_store
 
 START_MS = 1_763_800_000_000
-FILL_SPAN_MS = 30 * MINUTE_MS
+FILL_SPAN_MS = DAY_MS
 REST_MS = 3 * HOUR_MS
 """Longer than the ids of events are remembered."""
 REST_EVENTS = 10_000
@@ -139,7 +139,7 @@ class Sized:
         if out.dead_letters:
             raise CheckFailed(f"the shard refused an event: {out.dead_letters[0].detail}")
         header = msgspec.msgpack.encode(out.header)
-        self._journal.write(self._shelf.write_down(), header, self._shard.expired)
+        self._journal.write(self._shelf.write_down(), header, self._shard.forgetting)
         self._journal.dead_records()
 
     def _weigh(self) -> Json:

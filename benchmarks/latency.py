@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from benchmarks.environment import bench_python
 from benchmarks.life import Counts, Json, Population, expected, life
 from benchmarks.own_system import (
     Stage,
     best_broker,
-    cpu_seconds,
+    cpu_of,
     finish,
+    headline,
     percentiles,
     run_checked,
     stage,
@@ -29,7 +31,7 @@ from benchmarks.own_system import (
     wait_until_counted,
 )
 from benchmarks.probes import ALARM, ALARMS_A_SECOND, BUSY, FRESH, Probes, Sample
-from benchmarks.traffic import Traffic, sender_python, write_plan
+from benchmarks.traffic import Traffic, write_plan
 from tests.support.brokers import BROKER_NAMES
 
 GOAL_P50_MS, GOAL_P99_MS, GOAL_BACK_SECONDS = 100, 300, 30
@@ -41,6 +43,7 @@ PREPARE_SECONDS = 120.0
 NORMAL_SECONDS = 3
 """So many seconds in a row must be as before the burst."""
 ALARM_MARGIN = 1.2
+CPU_OF = ("worker", "broker", "redis", "sender", "probes")
 
 
 class Phase(NamedTuple):
@@ -56,12 +59,12 @@ class Phase(NamedTuple):
 
 def main() -> None:
     options = _options()
-    sender_python()  # made before the clock runs
+    bench_python()  # made before the clock runs
     given = {"flush_interval": options.flush_interval, "fetch_wait": options.fetch_wait}
     chosen = {name: value for name, value in given.items() if value}
     with stage(options.broker, **chosen) as place:
         figures = measure(place, _phases(options), options.pool, options.drain_seconds)
-    finish("latency", figures, as_markdown, options.document)
+    finish("latency", figures, as_markdown, options.write)
 
 
 def measure(place: Stage, phases: Sequence[Phase], pool_size: int, drain_seconds: float) -> Json:
@@ -79,7 +82,8 @@ def measure(place: Stage, phases: Sequence[Phase], pool_size: int, drain_seconds
 
         def notice(said: Json) -> None:
             moment = "began" if "began" in said else "ended"
-            cpu[f"{said['phase']} {moment}"] = cpu_seconds({**pids, "sender": traffic.pid})
+            used = {"probes": time.process_time(), **cpu_of({**pids, "sender": traffic.pid})}
+            cpu[f"{said['phase']} {moment}"] = used
 
         traffic = Traffic(
             place.place.settings, plan, [str(phase) for phase in phases], linger_ms=LINGER_MS, noticed=notice
@@ -131,7 +135,7 @@ def as_markdown(figures: Json) -> str:
     shares = [
         [
             phase["name"],
-            *(f"{phase['cpu_percent'][name]:.0f} %" for name in ("worker", "broker", "redis", "sender")),
+            *(f"{phase['cpu_percent'][name]:.0f} %" for name in CPU_OF),
         ]
         for phase in figures["phases"]
     ]
@@ -142,15 +146,12 @@ def as_markdown(figures: Json) -> str:
         after = f" {found} after the burst (goal {GOAL_BACK_SECONDS} s)."
     return "\n".join(
         [
-            "### Latency\n",
-            f"Milliseconds from producing an event to its effect; one worker, {used['broker']} broker, flush every "
-            f"{used['flush_interval']}, fetch wait {used['fetch_wait']}. Goals at the steady pace, for a new key in "
-            f"Redis and for an alert: p50 under {GOAL_P50_MS} ms, p99 under {GOAL_P99_MS} ms. A busy key is sent at "
-            f"most every {used['snapshot_interval']}, by contract.\n",
+            f"{headline(figures)} Flush every {used['flush_interval']}, fetch wait {used['fetch_wait']}. Milliseconds:\n",
             table(["", "p50", "p95", "p99", "most", "probes"], rows),
             "CPU, in percent of one core:\n",
-            table(["", "worker", "broker", "Redis", "sender"], shares),
-            f"All {figures['counted']['events']:,} events were counted, each campaign exactly.{after}\n",
+            table(["", *CPU_OF], shares),
+            f"All {figures['counted']['events']:,} events were counted, each campaign exactly.{after} Goals at the steady "
+            f"pace, for a new key and for an alert: p50 under {GOAL_P50_MS} ms, p99 under {GOAL_P99_MS} ms.\n",
         ]
     )
 
@@ -223,7 +224,7 @@ def _options() -> argparse.Namespace:
     arguments.add_argument("--broker", choices=BROKER_NAMES[:2], default=best_broker())
     arguments.add_argument("--flush-interval", help="STREAM_APP_FLUSH_INTERVAL; its default if not given")
     arguments.add_argument("--fetch-wait", help="STREAM_APP_FETCH_WAIT; its default if not given")
-    arguments.add_argument("--document", action="store_true", help="write the section of docs/performance.md")
+    arguments.add_argument("--write", action="store_true", help="write the section of docs/performance.md")
     return arguments.parse_args()
 
 

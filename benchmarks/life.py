@@ -53,9 +53,13 @@ class Population:
             "segment": SEGMENTS[number % len(SEGMENTS)],
         }
 
-    def campaign(self, chance: random.Random) -> str:
+    def campaign(self, number: int) -> str:
+        """The name of a campaign."""
+        return f"{self.stem}campaign-{number:05d}"
+
+    def any_campaign(self, chance: random.Random) -> str:
         """A campaign, by Zipf: the second has half as much as the first, the third a third."""
-        return f"{self.stem}campaign-{int(self.campaigns ** chance.random()) - 1:05d}"
+        return self.campaign(int(self.campaigns ** chance.random()) - 1)
 
 
 def life(population: Population, seed: int = SEED) -> Iterator[Json]:
@@ -73,14 +77,18 @@ def life(population: Population, seed: int = SEED) -> Iterator[Json]:
 
 
 def first_visits(population: Population, seed: int = SEED) -> Iterator[Json]:
-    """Each customer once: a mail for everyone, and for some a cart, a chat or a ticket."""
+    """Each customer once: a mail for everyone, of one campaign after the other, and for some a cart, a chat or a
+    ticket."""
     chance = random.Random(seed)
     for number in range(population.customers):
         person = population.customer(number)
-        for every, tell in ((1, _mail), (8, _cart), (12, _chat), (16, _ticket)):
+        campaign = population.campaign(number * population.campaigns // population.customers)
+        stories = [_letter(person, campaign, chance, number)]
+        for every, tell in ((8, _cart), (12, _chat), (16, _ticket)):
             if number % every == 0:
-                for _, event in tell(person, population, chance, number):
-                    yield event
+                stories.append(tell(person, population, chance, number))
+        for _, event in itertools.chain.from_iterable(stories):
+            yield event
 
 
 def expected(pool: Sequence[Json], sent: int) -> Counts:
@@ -103,8 +111,10 @@ def expected(pool: Sequence[Json], sent: int) -> Counts:
 
 
 def _mail(person: Json, population: Population, chance: random.Random, number: int) -> Story:
-    campaign = population.campaign(chance)
+    return _letter(person, population.any_campaign(chance), chance, number)
 
+
+def _letter(person: Json, campaign: str, chance: random.Random, number: int) -> Story:
     def event(kind: str, **fields: Any) -> Json:
         given = {"event_type": kind, **person, "campaign_id": campaign, **fields}
         return {**given, "sender": "letters@shop.example", "message_id": f"message-{number}"}

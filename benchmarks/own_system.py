@@ -22,16 +22,18 @@ from typing import Any
 
 import redis
 
+from benchmarks.environment import CannotPrepare
 from benchmarks.life import Counts, Json
+from benchmarks.places import RESULTS
+from benchmarks.processes import cpu_seconds
+from benchmarks.report import PAGE, replace_section
+from benchmarks.stage import BusyKafka
 from stream_app.dev import EmbeddedRedis, ServerError
 from stream_app.settings import format_duration
 from stream_app.sinks.topic_admin import ensure_topics
-from tests.support.brokers import Broker, BrokerName, broker_maker, java
+from tests.support.brokers import ApacheKafka, BrokerName, Embedded, java
 from tests.support.programs import Installation, Worker, installation
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENT = ROOT / "docs" / "performance.md"
 READY_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 0.02
 KEYS_AT_ONCE = 500
@@ -45,7 +47,7 @@ class CheckFailed(Exception):
 class Stage:
     """A broker and a Redis of its own, and an installation with topics of its own on them."""
 
-    broker: Broker
+    broker: ApacheKafka | Embedded
     redis_server: EmbeddedRedis
     place: Installation
     directory: Path
@@ -73,7 +75,7 @@ class Stage:
 
     def pids(self, **others: int) -> dict[str, int]:
         """The processes whose CPU is of interest."""
-        return {"broker": server_pid(self.broker), "redis": self.redis_server.pid, **others}
+        return {"broker": self.broker.pid, "redis": self.redis_server.pid, **others}
 
     def settings_used(self) -> Json:
         """What matters of the settings, for the results."""
@@ -94,7 +96,8 @@ def stage(broker: BrokerName, with_topics: bool = True, **options: str) -> Itera
     given = {"idle_timeout": "30s", "store": "memory", **options}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stream-app-bench-")))
-        server = stack.enter_context(broker_maker(broker)())
+        server: ApacheKafka | Embedded = BusyKafka() if broker == "kafka" else Embedded()
+        stack.enter_context(server)
         redis_server = stack.enter_context(EmbeddedRedis())
         place = installation(server.address, redis_server.url, directory, **given)
         if with_topics:
@@ -111,11 +114,6 @@ def best_broker() -> BrokerName:
     return "kafka"
 
 
-def server_pid(server: Any) -> int:
-    """The process of a server that runs on this machine."""
-    return int(server.pid)
-
-
 def wait_until_ready(worker: Worker, seconds: float = READY_SECONDS) -> None:
     """Return when the worker says that it is ready.
 
@@ -130,15 +128,9 @@ def wait_until_ready(worker: Worker, seconds: float = READY_SECONDS) -> None:
     raise CheckFailed(f"the worker was not ready within {seconds:.0f} s")
 
 
-def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """The CPU time that processes have used so far; one that has ended used none."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    used = {}
-    for name, pid in pids.items():
-        stat = Path(f"/proc/{pid}/stat")
-        fields = stat.read_text("utf-8").rpartition(")")[2].split() if stat.exists() else ["0"] * 13
-        used[name] = (int(fields[11]) + int(fields[12])) / ticks
-    return used
+def cpu_of(pids: Mapping[str, int]) -> dict[str, float]:
+    """The CPU time that processes have used so far, by the names they are given here."""
+    return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
 
 def wait_until_counted(stage: Stage, wanted: Counts, seconds: float, every: float = 0.2) -> None:
@@ -200,32 +192,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def finish(name: str, figures: Json, as_markdown: Callable[[Json], str], into_document: bool) -> None:
-    """Write the raw figures, print the table, and put it into the document if asked to."""
+def headline(figures: Json) -> str:
+    """When and on what the figures were found, for the begin of a section."""
+    broker = figures["settings"].get("broker") if "settings" in figures else None
+    where = {"kafka": "Apache Kafka, ", "embedded": "embedded broker, "}.get(broker or "", "")
+    return f"{figures['made'][:10]}, {where}{figures['machine']['cores']} cores."
+
+
+def finish(name: str, figures: Json, as_markdown: Callable[[Json], str], write: bool) -> None:
+    """Write the raw figures, print the table, and put it into docs/performance.md if asked to."""
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
     whole = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, **figures}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
     text = as_markdown(whole)
     print(text)
-    if into_document:
-        _put_section(name, text)
-
-
-def _put_section(name: str, text: str) -> None:
-    """Put a generated section between its markers, at the end where there are none yet."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    held = DOCUMENT.read_text("utf-8") if DOCUMENT.exists() else "# Performance\n"
-    before, found, rest = held.partition(begin)
-    after = rest.partition(end)[2] if found else "\n"
-    if not found:
-        before = held.rstrip("\n") + "\n\n"
-    DOCUMENT.write_text(f"{before}{begin}\n{text.rstrip()}\n{end}{after}", "utf-8")
+    if write:
+        replace_section(PAGE, name, text.rstrip())
 
 
 def run_checked(name: str, bench: Callable[[], None]) -> None:
     """Run a bench; what goes wrong is a sentence, and exit code 1."""
     try:
         bench()
-    except (CheckFailed, ServerError, AssertionError) as problem:
+    except (CheckFailed, CannotPrepare, ServerError, AssertionError) as problem:
         sys.exit(f"benchmarks.{name}: {problem}")

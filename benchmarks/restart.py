@@ -13,18 +13,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from benchmarks.environment import bench_python
 from benchmarks.life import COUNT_OF, Counts, Json, Population, first_visits
 from benchmarks.own_system import (
     Stage,
     best_broker,
     finish,
+    headline,
     run_checked,
     stage,
     table,
     wait_until_counted,
     wait_until_ready,
 )
-from benchmarks.traffic import send_backlog, sender_python, write_plan
+from benchmarks.traffic import send_backlog, write_plan
 from stream_app.clock import MINUTE_MS, now_ms
 from tests.support.brokers import BROKER_NAMES
 from tests.support.traffic import Sender, delivered
@@ -39,12 +41,12 @@ QUIET_SECONDS = 3.0
 
 def main() -> None:
     options = _options()
-    sender_python()
+    bench_python()  # made before the clock runs
     found = {}
     for store in options.stores:
         with stage(options.broker, store=store) as place:
             found[store] = {"settings": place.settings_used(), **measure(place, options)}
-    finish("restart", {"stores": found}, as_markdown, options.document)
+    finish("restart", {"stores": found}, as_markdown, options.write)
 
 
 def measure(place: Stage, options: argparse.Namespace) -> Json:
@@ -94,10 +96,8 @@ def as_markdown(figures: Json) -> str:
     first = next(iter(figures["stores"].values()))
     return "\n".join(
         [
-            "### Restart\n",
-            f"A worker that holds {first['customers']:,} customers and {first['campaigns']:,} campaigns "
-            f"({first['events']:,} events, {first['settings']['broker']} broker) is killed; its successor, from the start "
-            f"of its process. Goal: it serves again within {GOAL_SECONDS} s.\n",
+            f"{headline({**figures, **first})} {first['customers']:,} customers, {first['campaigns']:,} campaigns, "
+            f"{first['events']:,} events. Goal: it serves again within {GOAL_SECONDS} s.\n",
             table(["store", "memory before", "ready", "next event in Redis", "memory after"], rows),
         ]
     )
@@ -133,7 +133,7 @@ def _options() -> argparse.Namespace:
     arguments.add_argument("--restarts", type=int, default=3)
     arguments.add_argument("--stores", choices=STORES, nargs="+", default=STORES)
     arguments.add_argument("--broker", choices=BROKER_NAMES[:2], default=best_broker())
-    arguments.add_argument("--document", action="store_true", help="write the section of docs/performance.md")
+    arguments.add_argument("--write", action="store_true", help="write the section of docs/performance.md")
     return arguments.parse_args()
 
 

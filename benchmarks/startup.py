@@ -21,7 +21,8 @@ import redis
 from redis.exceptions import RedisError
 
 from benchmarks.life import Json
-from benchmarks.own_system import ROOT, CheckFailed, finish, run_checked, stage, table, wait_until_ready
+from benchmarks.own_system import CheckFailed, finish, headline, run_checked, stage, table, wait_until_ready
+from benchmarks.places import ROOT
 from tests.support.brokers import BROKER_NAMES, BrokerName
 
 GOALS = {"--help": 0.3, "worker ready": 5.0, "demo's numbers": 10.0}
@@ -41,7 +42,7 @@ def main() -> None:
         "demo's numbers": [demo_seconds() for _ in range(options.runs)],
     }
     figures = {"settings": {"broker": options.broker, "runs": options.runs}, "seconds": seconds}
-    finish("startup", figures, as_markdown, options.document)
+    finish("startup", figures, as_markdown, options.write)
 
 
 def help_seconds() -> float:
@@ -95,8 +96,7 @@ def as_markdown(figures: Json) -> str:
     ]
     return "\n".join(
         [
-            "### Start\n",
-            f"From the start of the process; the worker before an empty broker ({figures['settings']['broker']}).\n",
+            f"{headline(figures)}\n",
             table(["", "median", "from–to", "goal", "runs"], rows),
         ]
     )
@@ -130,7 +130,7 @@ def _options() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(prog="benchmarks.startup", description=__doc__)
     arguments.add_argument("--runs", type=int, default=5, help="three times as many of --help")
     arguments.add_argument("--broker", choices=BROKER_NAMES[:2], default="embedded", help="of the worker")
-    arguments.add_argument("--document", action="store_true", help="write the section of docs/performance.md")
+    arguments.add_argument("--write", action="store_true", help="write the section of docs/performance.md")
     return arguments.parse_args()
 
 

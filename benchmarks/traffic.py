@@ -1,7 +1,7 @@
 """Traffic for the live benches: writes what is to be sent as a plan, and runs the sender's program.
 
-Stands between ``life.py`` and ``sender/program.py``, which needs librdkafka (it alone sends 100,000 events a second
-and leaves the machine to the others) and therefore runs in an environment of its own below ``.cache/bench``.
+Stands between ``life.py`` and ``programs/live_sender.py``, which needs librdkafka: it alone sends 100,000 events a
+second and leaves the machine to the others.
 """
 
 from __future__ import annotations
@@ -10,44 +10,26 @@ import json
 import subprocess
 import sys
 import threading
-import venv
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
 
+from benchmarks.environment import bench_python
 from benchmarks.life import Json
-from benchmarks.own_system import ROOT, CheckFailed
+from benchmarks.own_system import CheckFailed
+from benchmarks.places import PROGRAMS
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.ingest.topics import INPUT_TOPICS
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
 
-PROGRAM = ROOT / "benchmarks" / "sender" / "program.py"
-REQUIREMENTS = PROGRAM.with_name("requirements.txt")
-ENVIRONMENT = ROOT / ".cache" / "bench" / "sender"
-INSTALL_SECONDS = 300
+PROGRAM = PROGRAMS / "live_sender.py"
 END_SECONDS = 130.0
 
 Noticed = Callable[[Json], None]
 """Told of each line that the sender says, as it says it."""
-
-
-def sender_python() -> Path:
-    """The interpreter of the sender's environment, which is made when it is missing."""
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / "installed.txt"
-    wanted = REQUIREMENTS.read_text("utf-8")
-    if not stamp.exists() or stamp.read_text("utf-8") != wanted:
-        venv.create(ENVIRONMENT, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise CheckFailed(f"the sender's environment {ENVIRONMENT} cannot be made: {last}")
-        stamp.write_text(wanted, "utf-8")
-    return python
 
 
 def write_plan(path: Path, pool: Iterable[Json], settings: Settings) -> int:
@@ -79,7 +61,7 @@ class Traffic:
         noticed: Noticed | None = None,
     ) -> None:
         self._command = [
-            *(str(sender_python()), str(PROGRAM)),
+            *(str(bench_python()), str(PROGRAM)),
             *("--kafka", settings.kafka, "--plan", str(plan), "--run", run, "--linger-ms", str(linger_ms)),
             *phases,
         ]

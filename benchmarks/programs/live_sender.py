@@ -1,7 +1,6 @@
 """Sends prepared events to Kafka by librdkafka, live at a steady pace or a backlog at full speed.
 
-Runs in an environment of its own (``requirements.txt``), started by ``benchmarks/traffic.py``, which also writes the
-plan: the topics in the first line, then an event a line as topic number, partition, key and the body without its
+A process of its own, in the bench's environment, started by ``benchmarks/traffic.py``, which also writes the plan: the topics in the first line, then an event a line as topic number, partition, key and the body without its
 beginning and its end. What is missing there is the event's id and time, and the number of the round, because a
 plan that ends is begun again. Standard output has a line of JSON at the begin and the end of each phase.
 """
