@@ -1,6 +1,6 @@
 """From runs to figures: speed and CPU of each contestant, medians with their spread, and ratios to ours.
 
-What starting costs is measured by a run over almost nothing, and taken off: a figure is what the events cost.
+What starting costs is measured by runs over almost nothing, and taken off: a figure is what the events cost.
 Ratios are formed within a round, in which all ran under about the same conditions, and then the median is taken.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.race import Run
 
@@ -63,8 +64,13 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.median(held), min(held), max(held))
 
 
-def figures_of(start: Run, rounds: Sequence[tuple[int, Run]]) -> Figures:
-    """A contestant's figures from its run over almost nothing and its runs by round."""
+def figures_of(starts: Sequence[Run], rounds: Sequence[tuple[int, Run]]) -> Figures:
+    """A contestant's figures from its runs over almost nothing and its runs by round."""
+    start = _Start(
+        starts[0].records,
+        statistics.median(run.seconds for run in starts),
+        statistics.median(run.cpu_seconds for run in starts),
+    )
     right = [(number, run) for number, run in rounds if run.problem is None]
     first = rounds[0][1]
     return Figures(
@@ -77,7 +83,15 @@ def figures_of(start: Run, rounds: Sequence[tuple[int, Run]]) -> Figures:
     )
 
 
-def _lap(start: Run, run: Run) -> Lap:
+class _Start(NamedTuple):
+    """What a run over almost nothing takes."""
+
+    records: int
+    seconds: float
+    cpu_seconds: float
+
+
+def _lap(start: _Start, run: Run) -> Lap:
     records = run.records - start.records
     # A run that took no longer than the start did is too short to say anything; the least that a clock shows.
     seconds = max(run.seconds - start.seconds, 0.01)

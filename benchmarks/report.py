@@ -35,7 +35,7 @@ _HEADINGS = (
 
 
 def write_raw(
-    path: Path, recipe: Recipe, broker: str, starts: Mapping[str, Run], runs: Sequence[Any]
+    path: Path, recipe: Recipe, broker: str, starts: Mapping[str, Sequence[Run]], runs: Sequence[Any]
 ) -> None:
     """Everything that was measured, after every run, so that a bench that is ended early has lost nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_raw(
         },
         "broker": broker,
         "input": asdict(recipe),
-        "starts": [asdict(run) for run in starts.values()],
+        "starts": [asdict(run) for held in starts.values() for run in held],
         "runs": [{"round": number, **asdict(run)} for number, run in runs],
     }
     path.write_bytes(orjson.dumps(raw, option=orjson.OPT_INDENT_2) + b"\n")
