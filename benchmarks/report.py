@@ -122,9 +122,7 @@ def replace_section(page: Path, name: str, text: str) -> None:
     before = page.read_text("utf-8")
     section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not section.search(before):
-        raise SystemExit(
-            f"benchmarks: {page.relative_to(ROOT)} has no section <!-- {name} --> … <!-- /{name} -->"
-        )
+        raise SystemExit(f"benchmarks: {page} has no section <!-- {name} --> … <!-- /{name} -->")
     page.write_text(section.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", before), "utf-8")
 
 
