@@ -75,7 +75,7 @@ def measure(place: Stage, phases: Sequence[Phase], pool_size: int, drain_seconds
     total_seconds = sum(phase.seconds for phase in phases)
     alarms = math.ceil(total_seconds * ALARMS_A_SECOND * ALARM_MARGIN)
     cpu: dict[str, dict[str, float]] = {}
-    with place.worker() as worker, Probes(place.place.settings, alarms) as probes:
+    with place.worker() as worker, Probes(place.place.settings, place.broker.name, alarms) as probes:
         probes.wait_until_prepared(PREPARE_SECONDS)
         wait_until_counted(place, {"all:all": Counter(), **probes.prepared}, PREPARE_SECONDS)
         pids = place.pids(worker=worker.process.pid)
