@@ -38,9 +38,8 @@ def _python_peer(name: str) -> Peer:
 
 def _kafka_streams(threads: int) -> Peer:
     name = "kafka-streams" if threads == 1 else f"kafka-streams-{threads}"
-    # Quiet like the others; Java's own choices for the rest.
-    command = ("java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS}/*")
-    return Peer(name, _build_kafka_streams, lambda: (*command, "bench.CampaignPanes", str(threads)))
+    java = ("java", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS}/*")
+    return Peer(name, _build_kafka_streams, lambda: (*java, "bench.CampaignPanes", str(threads)))
 
 
 def _build_kafka_streams() -> None:

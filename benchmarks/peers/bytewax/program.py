@@ -29,7 +29,7 @@ PANE_MS = 10_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_LATE = timedelta(hours=1)
 SNAPSHOT_EVERY = timedelta(seconds=10)
-RECORDS_A_BATCH = 1_000
+RECORDS_A_BATCH = 10_000
 
 Cell = tuple[str, tuple[int, int]]
 """A campaign, the number of its pane since 1970, and the count."""
