@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from typing import Any, cast
 
 import faust
 import redis.asyncio
@@ -37,7 +38,9 @@ app = faust.App(
     topic_replication_factor=1,
 )
 events = app.topic(*topics(), value_type=Event)
-counts = app.Table("counts", default=int).tumbling(PANE_SECONDS).relative_to_field(Event.event_time)
+counts = (
+    app.Table("counts", default=int).tumbling(PANE_SECONDS).relative_to_field(cast(Any, Event.event_time))
+)
 client = redis.asyncio.Redis.from_url(os.environ["BENCH_REDIS"])
 changed: dict[tuple[str, int], int] = {}
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer  # type: ignore[import-not-found]
+from confluent_kafka import Producer
 
 TICK_SECONDS = 0.005
 BACKLOG_TICK_EVENTS = 50

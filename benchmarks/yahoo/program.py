@@ -126,6 +126,8 @@ class AdsApp(faust.App):
 app = AdsApp(
     GROUP,
     broker=f"kafka://{os.environ['BENCH_KAFKA']}",
+    broker_session_timeout=6.0,
+    broker_heartbeat_interval=1.5,
     datadir=os.environ["BENCH_STATE"],
     consumer_auto_offset_reset="earliest",
     key_serializer="raw",
