@@ -33,15 +33,16 @@ def main() -> None:
         options.seconds,
     )
     with told(), open_stage(plan.broker) as stage:
-        ready, figures = Rounds(stage, plan).run(chosen)
+        rounds = Rounds(stage, plan)
+        ready, figures = rounds.run(chosen)
     if not figures:
         raise SystemExit("benchmarks: nobody could take part")
-    print(f"\n{table(ready, figures)}")
+    print(f"\n{table(ready, figures, rounds.left_out)}")
     share = limit_share(figures)
     if share is not None:
         print(f"\nours by the getmany limit: {share.shown(2)}")
     if options.write:
-        write_page(ready, figures, plan.recipe, plan.broker)
+        write_page(ready, figures, rounds.left_out, plan.recipe, plan.broker)
     if any(held.problems for held in figures.values()):
         raise SystemExit("benchmarks: not every result was right")
 

@@ -44,10 +44,11 @@ def main() -> None:
     with told():
         ratios = {"pure_path": _pure_path(), "worker": _worker(options.records)}
     if options.record:
-        RECORDED.write_bytes(orjson.dumps(ratios, option=orjson.OPT_INDENT_2) + b"\n")
+        recorded = {"records": options.records, **ratios}
+        RECORDED.write_bytes(orjson.dumps(recorded, option=orjson.OPT_INDENT_2) + b"\n")
     for name, now in ratios.items():
         print(_WORDS[name].format(now=now))
-    dearer = regressions(ratios, _recorded(), options.tolerance)
+    dearer = regressions(ratios, _recorded(options.records), options.tolerance)
     if dearer:
         raise SystemExit("\n".join(dearer))
 
@@ -62,13 +63,18 @@ def regressions(ratios: dict[str, float], recorded: dict[str, float], tolerance:
     ]
 
 
-def _recorded() -> dict[str, float]:
+def _recorded(records: int) -> dict[str, float]:
+    """The recorded ratios, which must be of an input as large: what a flush costs is spread over its events."""
     try:
         recorded: dict[str, float] = orjson.loads(RECORDED.read_bytes())
     except FileNotFoundError:
         raise SystemExit(
             "bench-check: no ratios are recorded yet; record them with `make bench-check ARGS=--record`"
         ) from None
+    if recorded["records"] != records:
+        raise SystemExit(
+            f"bench-check: the recorded ratios are of {recorded['records']:,.0f} records, not {records:,}"
+        )
     return recorded
 
 

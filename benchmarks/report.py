@@ -54,8 +54,11 @@ def write_raw(
     path.write_bytes(orjson.dumps(raw, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def table(contestants: Sequence[Contestant], figures: Mapping[str, Figures]) -> str:
-    """The figures of all as a Markdown table, ratios beside those of our worker; wrong results are named below."""
+def table(
+    contestants: Sequence[Contestant], figures: Mapping[str, Figures], left_out: Mapping[str, str]
+) -> str:
+    """The figures of all as a Markdown table, ratios beside those of our worker; below it, who was wrong and who
+    could not take part."""
     ours = figures.get(OURS.name)
     lines = [f"| {' | '.join(_HEADINGS)} |", f"|---{'|---:' * (len(_HEADINGS) - 1)}|"]
     notes = []
@@ -67,6 +70,8 @@ def table(contestants: Sequence[Contestant], figures: Mapping[str, Figures]) -> 
         lines.append(f"| {' | '.join(_cells(contestant, held, ours))} |")
     if notes:
         lines += ["", "Not right, and not in the figures:", "", *notes]
+    if left_out:
+        lines += ["", "Could not take part:", "", *(f"- {title}: {why}" for title, why in left_out.items())]
     return "\n".join(lines)
 
 
@@ -94,7 +99,11 @@ def _ratio(held: Spread | None) -> str:
 
 
 def write_page(
-    contestants: Sequence[Contestant], figures: Mapping[str, Figures], recipe: Recipe, broker: str
+    contestants: Sequence[Contestant],
+    figures: Mapping[str, Figures],
+    left_out: Mapping[str, str],
+    recipe: Recipe,
+    broker: str,
 ) -> None:
     """Put table and chart into docs/performance.md, between the markers; the rest of the page is written by hand."""
     bars = [
@@ -110,7 +119,7 @@ def write_page(
         f"{recipe.records:,} records, {recipe.campaigns:,} campaigns, {recipe.customers:,} customers."
     )
     picture = "![Events per second of each contestant](performance.svg)"
-    replace_section(PAGE, "bench", "\n\n".join([said, table(contestants, figures), picture]))
+    replace_section(PAGE, "bench", "\n\n".join([said, table(contestants, figures, left_out), picture]))
 
 
 def replace_section(page: Path, name: str, text: str) -> None:

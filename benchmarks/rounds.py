@@ -51,6 +51,8 @@ class Rounds:
         self._plan = plan
         self._starts: dict[str, list[Run]] = {}
         self._runs: list[tuple[int, Run]] = []
+        self.left_out: dict[str, str] = {}
+        """The titles of those who could not take part, and why."""
 
     def run(self, contestants: Sequence[Contestant]) -> tuple[list[Contestant], dict[str, Figures]]:
         """Those who could take part, and their figures by name."""
@@ -71,15 +73,13 @@ class Rounds:
         try:
             contestant.prepare()
         except CannotPrepare as problem:
-            print(f"{contestant.name} is left out: {problem}", flush=True)
-            return False
+            return self._leave_out(contestant, str(problem))
         nothing = Input("start", Recipe(START_RECORDS))
         self._stage.fill(nothing)
         for _ in range(START_RUNS):
             run = race(self._stage, contestant, nothing, START_SECONDS)
             if run.problem is not None:
-                print(f"{contestant.name} is left out: not right over {START_RECORDS:,} records", flush=True)
-                return False
+                return self._leave_out(contestant, f"not right over {START_RECORDS:,} records: {run.problem}")
             print(
                 f"{contestant.name}: started and done with {START_RECORDS:,} records in {run.seconds:.1f} s, "
                 f"{run.cpu_seconds:.1f} s of CPU",
@@ -87,6 +87,11 @@ class Rounds:
             )
             self._starts.setdefault(contestant.name, []).append(run)
         return True
+
+    def _leave_out(self, contestant: Contestant, reason: str) -> bool:
+        print(f"{contestant.name} is left out: {reason}", flush=True)
+        self.left_out[contestant.title] = reason
+        return False
 
     def _note(self, number: int, run: Run) -> None:
         self._runs.append((number, run))

@@ -20,6 +20,7 @@ import orjson
 from benchmarks.environment import bench_python
 from benchmarks.places import RESULTS, ROOT
 from benchmarks.processes import cpu_seconds, running
+from benchmarks.report import PAGE, replace_section
 from benchmarks.rounds import best_broker, told
 from benchmarks.stage import Stage, open_stage
 from benchmarks.yahoo.judge import Seen, counted, lateness, problems
@@ -60,6 +61,8 @@ def main() -> None:
     (RESULTS / f"yahoo-{result.mode}.json").write_bytes(
         orjson.dumps({**asdict(result), "broker": options.broker}, option=orjson.OPT_INDENT_2) + b"\n"
     )
+    if options.write:
+        replace_section(PAGE, "yahoo", _table())
     print(
         f"{result.mode}: {result.events:,} events in {result.windows:,} windows, all right; "
         f"{result.events / result.seconds:,.0f} events/s, {result.cpu_microseconds:.2f} µs of CPU per event"
@@ -141,6 +144,22 @@ def _wait_until_right(
     return seconds, cpu
 
 
+def _table() -> str:
+    """The last live run and the last backlog, as a Markdown table."""
+    lines = [
+        "| | events | windows | events/s | CPU µs/event | last writing after a window's end, p50 / p99 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for path in sorted(RESULTS.glob("yahoo-*.json")):
+        held = orjson.loads(path.read_bytes())
+        late = "–" if held["late_p50"] is None else f"{held['late_p50']:.0f} / {held['late_p99']:.0f} ms"
+        lines.append(
+            f"| {held['mode']}, {held['broker']} | {held['events']:,} | {held['windows']:,} | "
+            f"{held['events'] / held['seconds']:,.0f} | {held['cpu_microseconds']:.2f} | {late} |"
+        )
+    return "\n".join(lines)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.yahoo", description=__doc__)
     parser.add_argument("--rate", type=float, default=20_000, help="events per second, live (20,000)")
@@ -151,6 +170,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--skew", action="store_true", help="out of order by 50 ms, one in 100,000 by up to a minute"
     )
+    parser.add_argument("--write", action="store_true", help="write the section in docs/performance.md")
     default = best_broker()
     parser.add_argument("--broker", choices=("kafka", "embedded"), default=default, help=f"here: {default}")
     return parser.parse_args()

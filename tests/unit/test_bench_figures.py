@@ -44,9 +44,10 @@ def test_a_wrong_run_is_in_no_figure_and_is_told() -> None:
     wrong = run("faust", 1.1, 1.1, problem="campaign-1, pane 0: 2 instead of 1")
     held = figures_of([run("faust", 1.0, 1.0, records=1_000)], [(1, wrong), (2, run("faust", 3.0, 3.0))])
     assert held.spread(lambda lap: lap.events_a_second) == Spread(50_000, 50_000, 50_000)
-    text = table(OWN, {"ours": figures("ours", 1.0, 1.0), "faust": held})
+    text = table(OWN, {"ours": figures("ours", 1.0, 1.0), "faust": held}, {"Other": "no wheel"})
     assert "right in 1 of 2 runs" in text
     assert "2 instead of 1" in text
+    assert "- Other: no wheel" in text
 
 
 def test_the_share_of_the_limit_is_our_speed_by_its_own() -> None:
