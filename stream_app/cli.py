@@ -37,7 +37,7 @@ STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
 STREAM_APP_RULES              the alert rules file; the shipped rules if not set
 STREAM_APP_DATA_DIR           var          a worker's local files
 STREAM_APP_STORE              memory       or rocksdb: state at rest on disk
-STREAM_APP_FLUSH_INTERVAL     200ms        how often changes are journaled
+STREAM_APP_FLUSH_INTERVAL     50ms         pause between two flushes of changes
 STREAM_APP_SNAPSHOT_INTERVAL  1s           shortest time between two snapshots
 STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
 STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over

@@ -1,7 +1,7 @@
 """The engine: drives shards and mergers, and orders what must happen in which order.
 
 Stands between Faust and the pure state. Records and partials come in through ``ingest`` and ``merge``;
-a loop (``run``) moves time on and flushes. A flush goes: dead letters, then the journal epoch, each
+loops move time on and flush. A flush goes: dead letters, then the journal epoch, each
 confirmed by the broker; only then partials, snapshots and alerts; only then may offsets be committed. What
 an epoch was about to send when a crash came is sent from the journal by the next owner, alerts only if they are not there.
 """
@@ -10,37 +10,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.garbage import state_is_loaded
 from stream_app.ingest.dead_letter import Record
-from stream_app.ingest.ends import End
+from stream_app.ingest.ends import place_of
 from stream_app.ingest.holes import Holes
-from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.ingest.topics import DEAD_LETTERS, INPUT_TOPICS, METRICS, PARTIALS
 from stream_app.lease import Lease
+from stream_app.lookout import EndsFrom, Lookout
 from stream_app.metrics.partials import Partial, decode_partial, merger_of
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
 from stream_app.sinks.dead_letters import read_back
 from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
-from stream_app.sinks.topic_watch import TopicWatch, created_again
+from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.state.journal import Journal
 from stream_app.stations.base import Surroundings
 from stream_app.stations.merge import MergeStation
 from stream_app.stations.shard import ShardStation
 
 logger = logging.getLogger(__name__)
-
-EndsFrom = Callable[[Mapping[TopicPartition, int]], Awaitable[Mapping[TopicPartition, End]]]
-"""Asks the broker for the end of partitions, given the offsets up to which they were read."""
 
 ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
 """Reads a partition from an offset."""
@@ -49,8 +47,8 @@ RECORDS_AT_ONCE = 250
 PARTIALS_AT_ONCE_BYTES = 100_000
 MOST_UNFLUSHED = 20_000
 TICK_SECONDS = 0.25
-SHORTENED_SECONDS = 10.0
-_PAUSE_SECONDS = 1.0
+LONGEST_REST_SECONDS = 1.0
+SHARDS, MERGERS = "shards", "mergers"
 _END = object()
 
 
@@ -67,23 +65,25 @@ class Engine:
         self.shards: dict[int, ShardStation] = {}
         self.mergers: dict[int, MergeStation] = {}
         self.committable: dict[TopicPartition, int] = {}
-        self.flushes = 0
+        self.flushes = Counter({SHARDS: 0, MERGERS: 0})
         """How many flushes have ended; where that stands still, nothing is written any more."""
         self._shard_changelog, self._merge_changelog = changelogs
-        self._ends_from: EndsFrom | None = None
+        self.written_by = {
+            SHARDS: (self._shard_changelog, settings.topic(DEAD_LETTERS), settings.topic(PARTIALS)),
+            MERGERS: (self._merge_changelog, settings.topic(METRICS)),
+        }
+        """The topics that show that a long flush goes on."""
         self._read_again: ReadAgain | None = None
         self._holes = Holes()
-        self._looking: asyncio.Task[None] | None = None
-        self._next_look: asyncio.Task[None] | None = None
+        self._lookout = Lookout(settings, lambda: self.shards)
         self._flushed = asyncio.Event()
         self._handover = asyncio.Lock()
         self._rebalances = 0
-        self._shortened_since: dict[TopicPartition, float] = {}
 
     async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
         """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics, and
         ``read_again`` told where records are missing."""
-        self._ends_from = ends_from
+        self._lookout.ends_from = ends_from
         self._read_again = read_again
         await self.publisher.start()
 
@@ -106,7 +106,7 @@ class Engine:
             await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
             self.shards = stations
         state_is_loaded()
-        await self._look()
+        await self._lookout.look()
         self.view.refill_soon()
         logger.info("serving shards %s", sorted(self.shards))
 
@@ -170,7 +170,7 @@ class Engine:
             return
         watermark.arrived(topic, records[-1].offset + 1, now_ms())
         if watermark.relies_on_ends(now_ms()):
-            await self._look_at_ends()
+            await self._lookout.look_soon()
         for start in range(0, len(records), RECORDS_AT_ONCE):
             if self.shards.get(partition) is not station:
                 return  # the partition went elsewhere while we waited
@@ -199,11 +199,31 @@ class Engine:
             waiting, size = [], 0
             await self._breathe(station.merger.unflushed)
 
-    async def run(self) -> None:
-        """Flush again and again, until cancelled. An error here ends the worker."""
+    async def flush_shards(self) -> None:
+        """Flush the shards again and again, until cancelled. An error here ends the worker."""
         while True:
-            await self.flush()
-            await asyncio.sleep(self.settings.flush_interval / 1000)
+            began = monotonic_seconds()
+            shards = list(self.shards.values())
+            await asyncio.gather(*(_in_turn(turn, shard.flush()) for turn, shard in enumerate(shards)))
+            self._allow_commits(list(self.shards.values()), [])
+            await self._rest(SHARDS, began)
+
+    async def flush_mergers(self) -> None:
+        """As ``flush_shards``, for the mergers: by themselves, so that what a shard has told is shown soon."""
+        while True:
+            began = monotonic_seconds()
+            mergers = list(self.mergers.values())
+            await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
+            self._allow_commits([], list(self.mergers.values()))
+            await self._rest(MERGERS, began)
+
+    async def _rest(self, whose: str, began: float) -> None:
+        """Pause between two flushes, for as long as the last one took: what a flush costs by itself is then shared by
+        the more events the busier the worker is."""
+        self.flushes[whose] += 1
+        self._flushed.set()
+        took = monotonic_seconds() - began
+        await asyncio.sleep(max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS)))
 
     async def pass_time(self) -> None:
         """Move time on, until cancelled. An error here ends the worker."""
@@ -211,35 +231,22 @@ class Engine:
             clock_ms = now_ms()
             stations = list(self.shards.values())
             if any(station.shard.watermark.relies_on_ends(clock_ms) for station in stations):
-                await self._look_at_ends()
+                await self._lookout.look_soon()
             for station in self.shards.values():
                 station.shard.tick(clock_ms)
             await asyncio.sleep(TICK_SECONDS)
-
-    async def flush(self) -> None:
-        """Journal and publish what has changed, in all shards and mergers."""
-        shards, mergers = list(self.shards.values()), list(self.mergers.values())
-        await asyncio.gather(*(_in_turn(turn, shard.flush()) for turn, shard in enumerate(shards)))
-        await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
-        self._allow_commits(list(self.shards.values()), list(self.mergers.values()))
-        self.flushes += 1
-        self._flushed.set()
 
     def _allow_commits(self, shards: Sequence[ShardStation], mergers: Sequence[MergeStation]) -> None:
         """What is in the journals may be committed."""
         for shard in shards:
             for topic in INPUT_TOPICS:
-                self.committable[self._place(topic, shard.number)] = shard.applied(topic)
+                self.committable[place_of(self.settings, topic, shard.number)] = shard.applied(topic)
         for merger in mergers:
-            self.committable[self._place(PARTIALS, merger.number)] = merger.applied
-
-    def _place(self, topic: str, number: int) -> TopicPartition:
-        place: TopicPartition = TopicPartition(self.settings.topic(topic), number)
-        return place
+            self.committable[place_of(self.settings, PARTIALS, merger.number)] = merger.applied
 
     async def _follows(self, topic: str, partition: int, expected: int, records: Sequence[Record]) -> bool:
         """Whether a batch goes on where its partition was left; if not, it is read again from there."""
-        place = self._place(topic, partition)
+        place = place_of(self.settings, topic, partition)
         if self._holes.accepts(place, expected, records[0].offset):
             return True
         logger.info("%s, partition %d: reading again from offset %d", place.topic, partition, expected)
@@ -253,68 +260,6 @@ class Engine:
         if unflushed > MOST_UNFLUSHED:
             self._flushed.clear()
             await self._flushed.wait()
-
-    async def _look_at_ends(self) -> None:
-        """Look at the ends of all topics, at this time or later; those who ask meanwhile share one look."""
-        if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look_after(self._looking))
-        await asyncio.shield(self._next_look)
-
-    async def _look_after(self, earlier: asyncio.Task[None] | None) -> None:
-        if earlier is not None:
-            await asyncio.wait([earlier])
-        self._looking, self._next_look = self._next_look, None
-        await self._look()
-
-    async def _look(self) -> None:
-        clock_ms = now_ms()
-        stations = dict(self.shards)
-        offsets = {
-            self._place(topic, number): progress.next_offset
-            for number, station in stations.items()
-            for topic, progress in station.shard.watermark.partitions.items()
-        }
-        ends = await self._ends_of(offsets)
-        self._refuse_shortened(offsets, ends)
-        for number, station in stations.items():
-            places = {topic: self._place(topic, number) for topic in INPUT_TOPICS}
-            known = {topic: ends[place] for topic, place in places.items() if place in ends}
-            for topic, end in known.items():
-                if end.is_read:
-                    station.shard.skipped += station.shard.watermark.pass_over(topic, end.readable)
-            station.shard.watermark.confirm({topic: end.offset for topic, end in known.items()}, clock_ms)
-
-    async def _ends_of(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, End]:
-        """The ends of the partitions that the broker answers for; the others are waited for."""
-        if self._ends_from is None:
-            raise RuntimeError("the engine was not started")
-        try:
-            return await self._ends_from(offsets)
-        except (KafkaError, OSError) as problem:
-            logger.warning("cannot see the ends of the topics (%s); time waits", problem)
-            await asyncio.sleep(_PAUSE_SECONDS)
-            return {}
-
-    def _refuse_shortened(
-        self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, End]
-    ) -> None:
-        """A topic that ends before what was already applied is another topic of the same name: its records
-        would be taken for applied ones, and silently not be counted. After a change of leader a broker may for
-        a moment not know its end, so it must stay like this.
-
-        Raises:
-            Failure: there is one.
-        """
-        shortened = {place for place, end in ends.items() if end.offset < offsets[place]}
-        self._shortened_since = {
-            place: self._shortened_since.get(place, monotonic_seconds()) for place in shortened
-        }
-        for place, since in self._shortened_since.items():
-            if monotonic_seconds() - since > SHORTENED_SECONDS:
-                sign = f"partition {place.partition} ends at offset {ends[place].offset}"
-                raise created_again(
-                    place.topic, f"{sign}, but {offsets[place]} of its records have been counted"
-                )
 
     async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
         """What the view has to show; of a partition that goes elsewhere meanwhile, no more."""

@@ -79,7 +79,9 @@ class Settings(BaseSettings):
         description="where state that is not in use rests: rocksdb (pip install 'stream-app[rocksdb]') keeps it "
         "on disk, in data_dir, for more customers, carts, chats and tickets than fit into memory",
     )
-    flush_interval: Duration = Field(200, ge=10, description="how often changes are journaled and published")
+    flush_interval: Duration = Field(
+        50, ge=10, description="pause between two flushes: changes are journaled and published"
+    )
     snapshot_interval: Duration = Field(SECOND_MS, ge=100, description="shortest time between two snapshots")
     fetch_wait: Duration = Field(100, ge=1, description="how long the broker may hold back an empty fetch")
     session_timeout: Duration = Field(

@@ -125,9 +125,13 @@ def _add_agents(app: SignalsApp, settings: Settings, engine: Engine) -> None:
 
 def _add_tasks(app: SignalsApp, engine: Engine) -> None:
     @app.task
-    async def flush() -> None:
+    async def flush_shards() -> None:
         cast(BatchConsumer, app.consumer).committable = engine.committable
-        await _or_crash(app, engine.run())
+        await _or_crash(app, engine.flush_shards())
+
+    @app.task
+    async def flush_mergers() -> None:
+        await _or_crash(app, engine.flush_mergers())
 
     @app.task
     async def pass_time() -> None:

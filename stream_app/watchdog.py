@@ -168,12 +168,15 @@ class Watchdog:
                     is_read = end.is_read or offset >= end.readable
                     task = "" if is_read else f"it is read up to offset {offset} and ends at {end.readable}"
                     yield Sight(f"{place.topic}, partition {place.partition}", offset, task)
-            yield Sight(
-                "writing of what was counted", (engine.flushes, engine.publisher.confirmed), "Kafka answers"
-            )
+            for whose, flushes in engine.flushes.items():
+                written = (
+                    flushes,
+                    sum(engine.publisher.confirmed[topic] for topic in engine.written_by[whose]),
+                )
+                yield Sight(f"writing of what the {whose} have counted", written, "Kafka answers")
 
     def _recovered(self) -> tuple[int, ...]:
         replayed = sum(cast(Any, self._app.tables).recovery.active_offsets.values())
         engine = self._app.engine
         opened = len(engine.shards), len(engine.mergers)
-        return self._app.consumer_generation_id, replayed, *opened, engine.publisher.confirmed
+        return self._app.consumer_generation_id, replayed, *opened, engine.publisher.confirmed.total()

@@ -16,6 +16,8 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 
+from stream_app.settings import Settings
+
 _ONE_BYTE = 1
 _FETCH_WAITS_MS = (5, 50, 500)
 _READ_COMMITTED = 1
@@ -94,3 +96,9 @@ async def _answers(requests: Sequence[Awaitable[Any]]) -> list[Any]:
     if failures and len(failures) == len(answers):
         raise failures[0]
     return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+def place_of(settings: Settings, topic: str, partition: int) -> TopicPartition:
+    """A partition of a topic that is named without the prefix."""
+    place: TopicPartition = TopicPartition(settings.topic(topic), partition)
+    return place

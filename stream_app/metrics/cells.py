@@ -42,8 +42,9 @@ def to_amount(value: float) -> int:
 
 def add(cell: Cell, other: Mapping[int, int], sign: int = 1) -> None:
     """Add another cell's counts to a cell, or take them away; slots that become 0 vanish."""
+    get = cell.get
     for slot, number in other.items():
-        changed = cell.get(slot, 0) + sign * number
+        changed = get(slot, 0) + sign * number
         if changed:
             cell[slot] = changed
         else:

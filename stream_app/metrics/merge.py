@@ -157,10 +157,11 @@ class Merger:
             self._tallies.delete(f"{full_key}{_SEPARATOR}{shard}")
 
     def _apply(self, shard: int, word: KeyPartial) -> None:
-        name = f"{word.key}{_SEPARATOR}{shard}"
-        merged = self._keys.get(word.key)
+        full_key = word.key
+        name = f"{full_key}{_SEPARATOR}{shard}"
+        merged = self._keys.get(full_key)
         if merged is None:
-            merged = self._keys[word.key] = MergedKey()
+            merged = self._keys[full_key] = MergedKey()
         merged.reach(word.newest_ms)
         held = self._tallies.get(name)
         merged.change_total(difference(word.total, held.total if held else {}))
@@ -169,9 +170,10 @@ class Merger:
             cell_name = f"{name}{_SEPARATOR}{pane}"
             merged.change_pane(pane, difference(cell, self._cells.get(cell_name) or {}))
             self._cells.put(cell_name, cell)
-        self._changed.add(word.key)
-        self._due[word.key] = None
-        self._await_emptiness(word.key, merged)
+        self._changed.add(full_key)
+        self._due[full_key] = None
+        if full_key not in self._waiting_to_empty:
+            self._await_emptiness(full_key, merged)
 
     def _empty_windows(self) -> None:
         """When time has emptied a key's longest window, its empty windows are told once."""

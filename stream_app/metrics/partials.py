@@ -20,7 +20,7 @@ MAX_PANES = 1_000
 _CELL_BYTES, _SLOT_BYTES = 12, 12
 
 
-class KeyPartial(msgspec.Struct, array_like=True):
+class KeyPartial(msgspec.Struct, array_like=True, gc=False):
     """One key's numbers in one shard: the newest event time, the total, and the panes that changed."""
 
     key: str
@@ -74,11 +74,14 @@ def pack(
 
 def _pieces(key: KeyPartial) -> Iterator[KeyPartial]:
     """A key as it is, or with its panes spread over several partials."""
+    if len(key.panes) <= MAX_PANES:
+        yield key
+        return
     panes = list(key.panes.items())
-    for start in range(0, max(len(panes), 1), MAX_PANES):
+    for start in range(0, len(panes), MAX_PANES):
         yield KeyPartial(key.key, key.newest_ms, key.total, dict(panes[start : start + MAX_PANES]))
 
 
 def _size(key: KeyPartial) -> int:
-    slots = len(key.total) + sum(len(cell) for cell in key.panes.values())
+    slots = len(key.total) + sum(map(len, key.panes.values()))
     return 4 * len(key.key) + _CELL_BYTES * (2 + len(key.panes)) + _SLOT_BYTES * slots

@@ -52,12 +52,17 @@ class MergedKey:
 
     def change_pane(self, pane: int, difference: Cell) -> None:
         """Add a difference to a pane and to the windows that cover it."""
-        if not difference or pane < self._edge - _LONGEST:
+        age = self._edge - pane
+        if not difference or age > _LONGEST:
             return
-        add(self._panes.setdefault(pane, {}), difference)
-        for name, width in _WIDTHS.items():
-            if self._edge - width <= pane < self._edge:
-                add(self._running[name], difference)
+        cell = self._panes.get(pane)
+        if cell is None:
+            cell = self._panes[pane] = {}
+        add(cell, difference)
+        if age > 0:
+            for name, width in _WIDTHS.items():
+                if age <= width:
+                    add(self._running[name], difference)
 
     def window(self, name: str) -> Cell:
         """The counts of a window, or of ``total``, as of the edge."""
@@ -87,7 +92,10 @@ class MergedKey:
 
 
 def difference(new: Cell, old: Cell) -> Cell:
-    """What must be added to the old cell to make the new one."""
-    result = dict(new)
-    add(result, old, -1)
+    """What must be added to the old cell to make the new one; may be the new cell itself."""
+    if not old:
+        return new
+    result = {slot: number - old.get(slot, 0) for slot, number in new.items() if number != old.get(slot, 0)}
+    if len(old) > len(new) or not old.keys() <= new.keys():
+        result |= {slot: -number for slot, number in old.items() if slot not in new}
     return result

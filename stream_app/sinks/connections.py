@@ -10,6 +10,9 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
+import redis.asyncio
+from redis.connection import HiredisRespSerializer
+
 from stream_app.settings import ENV_PREFIX, Settings, SettingsError
 
 CONNECT_SECONDS = 8.0
@@ -125,3 +128,18 @@ def _load_own_certificate(context: ssl.SSLContext, settings: Settings) -> None:
             f"certificate whose key is in it or in {ENV_PREFIX}KAFKA_SSL_KEYFILE, and "
             f"{ENV_PREFIX}KAFKA_SSL_PASSWORD if the key has one"
         ) from None
+
+
+class _PackedInC:
+    """A connection to Redis that packs its commands as the synchronous client does where hiredis is there."""
+
+    def pack_command(self, *arguments: Any) -> list[bytes]:
+        """A command in Redis's protocol."""
+        packed: list[bytes] = HiredisRespSerializer().pack(*arguments)
+        return packed
+
+
+def pack_in_c(client: redis.asyncio.Redis) -> None:
+    """Let an asynchronous client pack its commands with hiredis, which by itself only reads with it."""
+    pool = client.connection_pool
+    pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,8 +78,8 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._producer_of_large: AIOKafkaProducer | None = None
         self._is_idempotent = False
-        self.confirmed = 0
-        """How many records the broker has confirmed so far; while it grows, writing makes progress."""
+        self.confirmed: Counter[str] = Counter()
+        """How many records the broker has confirmed so far, by topic; while it grows, writing makes progress."""
 
     async def start(self) -> None:
         """Connect; call from the loop that will use it."""
@@ -254,7 +255,7 @@ class Publisher:
 
     def _count(self, outcome: asyncio.Future[Any]) -> None:
         if not outcome.cancelled() and outcome.exception() is None:
-            self.confirmed += 1
+            self.confirmed[outcome.result().topic] += 1
 
 
 def let_no_batch_expire(producer: AIOKafkaProducer) -> None:

@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from stream_app.clock import to_rfc3339
-from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, WINDOWS
-from stream_app.metrics.snapshots import Snapshot
+from stream_app.metrics.catalogue import COUNT_BY_NAME, LONGEST_WINDOW_MS, RATE_BY_NAME, WINDOWS
+from stream_app.metrics.snapshots import SHOWN_WINDOWS, Snapshot
 
 EXPIRY_SECONDS = LONGEST_WINDOW_MS // 1000
 STREAM_LENGTH = 10_000
 _LONGEST = max(WINDOWS, key=WINDOWS.__getitem__)
+_FIELDS = {
+    window: {name: f"{window}.{name}" for name in (*COUNT_BY_NAME, *RATE_BY_NAME)} for window in SHOWN_WINDOWS
+}
 _TYPES = {"H": "hash", "Z": "zset", "X": "stream"}
 
 
@@ -101,14 +104,18 @@ def customer_of(member: bytes) -> str | None:
         return None
 
 
-def snapshot_fields(snapshot: Snapshot) -> dict[str, str]:
+def snapshot_fields(snapshot: Snapshot) -> dict[str, bytes]:
     """The fields of a key's hash, as text; a rate that nobody can know is an empty text."""
-    fields = {"as_of": to_rfc3339(snapshot.as_of_ms), "watermark": to_rfc3339(snapshot.watermark_ms)}
+    fields = {
+        "as_of": to_rfc3339(snapshot.as_of_ms).encode(),
+        "watermark": to_rfc3339(snapshot.watermark_ms).encode(),
+    }
     for window, view in snapshot.windows.items():
+        names = _FIELDS[window]
         for name, count in view.counts.items():
-            fields[f"{window}.{name}"] = orjson.dumps(count).decode()
+            fields[names[name]] = orjson.dumps(count)
         for rate, held in view.rates.items():
-            fields[f"{window}.{rate}"] = "" if held.value is None else repr(held.value)
+            fields[names[rate]] = b"" if held.value is None else repr(held.value).encode()
     return fields
 
 

@@ -24,7 +24,7 @@ from stream_app.clock import now_ms
 from stream_app.lease import Lease
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
-from stream_app.sinks.connections import redis_options
+from stream_app.sinks.connections import pack_in_c, redis_options
 from stream_app.sinks.redis_commands import (
     EXPIRY_SECONDS,
     STREAM_LENGTH,
@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 1.0
 _CHECK_SECONDS = 1.0
-_COMMANDS_AT_ONCE = 500
+_COMMANDS_AT_ONCE = 200
 _ENTRIES_AT_ONCE = 50  # so many are added twice at most, when a confirmation is lost
 _MARKER_SECONDS = 3600
 _WRONG_TYPE = "WRONGTYPE"
@@ -120,6 +120,7 @@ class RedisView:
         """Write until cancelled; never raises for Redis's sake."""
         once = Retry(NoBackoff(), 0)  # it is tried again here, and what was lost meanwhile is written anew
         client = redis.Redis.from_url(**self._options, socket_timeout=5, socket_connect_timeout=5, retry=once)
+        pack_in_c(client)
         task = asyncio.current_task()
         try:
             # The client can turn a cancellation that comes amid a command into a time-out, so the task is asked.

@@ -27,7 +27,7 @@ Gathered = tuple[int, str | None, str | None, str | None, int]
 """A slot, a campaign, a segment, a channel and a pane."""
 
 
-class KeyTally(msgspec.Struct, array_like=True):
+class KeyTally(msgspec.Struct, array_like=True, gc=False):
     """The total of a key, and the newest event time that reached it."""
 
     newest_ms: int

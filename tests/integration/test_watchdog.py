@@ -98,7 +98,7 @@ def test_a_stuck_worker_ends_in_time_so_that_its_supervisor_starts_it_again(
         ("consumer", "the consumer has been blocked for 10 s"),
         ("questions", "a question to Kafka: no progress for"),
         ("recovery", "recovery of the partitions: no progress for"),
-        ("flush", "writing of what was counted: no progress for"),
+        ("flush", "writing of what the shards have counted: no progress for"),
     ],
 )
 def test_it_says_what_is_stuck_in_one_line_without_a_traceback(

@@ -18,6 +18,7 @@ from stream_app.settings import load_settings
 from stream_app.sinks.publisher import OutRecord
 from stream_app.state.slices import MemoryStore
 from stream_app.stations.base import Station
+from stream_app.stations.shard import ShardStation
 from stream_app.worker import run
 
 _ingest = Engine.ingest
@@ -85,8 +86,9 @@ async def _answer_never(self: BatchConsumerThread, *arguments: Any) -> Any:
 async def _write_slowly(self: Station, *arguments: Any) -> None:
     """A flush that takes for ever, of which Kafka confirms a little all the time, as over a slow link."""
     _say()
+    topic = self.settings.topic("deadletters" if isinstance(self, ShardStation) else "metrics")
     while True:
-        await self.publisher.write([OutRecord(self.settings.topic("metrics"), b"slow", None)])
+        await self.publisher.write([OutRecord(topic, b"slow", None)])
         await asyncio.sleep(1)
 
 

@@ -193,7 +193,8 @@ def test_ctrl_c_is_quiet() -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=15)
     assert "Traceback" not in errors
-    assert process.returncode in (1, 130)  # 1 where the network says at once that the address is nobody's
+    # 1 where the network says at once that the address is nobody's; by the signal where it comes before Python is ready
+    assert process.returncode in (1, 130, -signal.SIGINT)
 
 
 def test_every_topic_has_its_specification() -> None:

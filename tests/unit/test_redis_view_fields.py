@@ -28,10 +28,10 @@ def snapshot(watermark_ms: int = NOW, silent_ms: int = 0) -> Snapshot:
 
 def test_fields_are_text_and_an_unknown_rate_is_empty() -> None:
     fields = snapshot_fields(snapshot())
-    assert fields["1m.deliveries"] == fields["total.deliveries"] == "1"
-    assert fields["1m.open_rate"] == "0.0"
-    assert fields["1m.ctor"] == ""
-    assert fields["as_of"].endswith("Z")
+    assert fields["1m.deliveries"] == fields["total.deliveries"] == b"1"
+    assert fields["1m.open_rate"] == b"0.0"
+    assert fields["1m.ctor"] == b""
+    assert fields["as_of"].endswith(b"Z")
 
 
 def test_only_a_change_moves_a_key_in_the_index() -> None:

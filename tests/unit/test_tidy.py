@@ -28,6 +28,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("sinks",),
     ("schemas",),
     ("stations",),
+    ("lookout",),
     ("engine",),
     ("topology", "watchdog", "worker"),
     ("console",),
