@@ -88,6 +88,7 @@ class Station:
             if not self._is_over:
                 self._is_over = True
                 await self.flush_changes()
+                await self._bury_dead_records()  # last, as nobody waits for it
                 self._is_over = False
 
     async def close(self) -> None:
@@ -106,9 +107,6 @@ class Station:
         await asyncio.sleep(0)  # what comes is long, and what came before was: others run in between
         header = Header(_encode(state), outbox, self.teller.told, self._topics)
         await self._append(self.journal.write(changes, _encode(header), forgetting))
-        dead = self.journal.dead_records()
-        if dead:
-            await self._bury(dead)
 
     async def tell_alerts(self, changes: Sequence[AlertChange], state: object) -> None:
         """Tell changes of alerts that an epoch has in its outbox, and note in another epoch that they are told."""
@@ -135,7 +133,11 @@ class Station:
         last = await self.publisher.write_in_order(self._changelog, self.number, records)
         await self._appended(first, last + 1, records, claiming)
 
-    async def _bury(self, dead: Sequence[JournalRecord]) -> None:
+    async def _bury_dead_records(self) -> None:
+        """Delete what no reader of the journal needs any more."""
+        dead = self.journal.dead_records()
+        if not dead:
+            return
         first = self.journal.end_offset
         ends = await self.publisher.write(
             [OutRecord(self._changelog, *record, self.number) for record in dead]

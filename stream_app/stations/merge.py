@@ -54,9 +54,9 @@ class MergeStation(Station):
     ) -> None:
         await self.write_epoch(self.journal.shelf.write_down(), header, changes, self.merger.forgetting)
         self.applied = header.next_offset
+        for snapshot in snapshots:
+            self.view.show(snapshot)
         topic = self.settings.topic(METRICS)
         records = [OutRecord(topic, f"{s.dimension}:{s.key}".encode(), s.to_json()) for s in snapshots]
         await self.publisher.write(records)
-        for snapshot in snapshots:
-            self.view.show(snapshot)
         await self.tell_alerts(changes, header)
