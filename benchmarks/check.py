@@ -8,6 +8,7 @@ alone. `--record` writes today's ratios to benchmarks/results/recorded.json, for
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from operator import truediv
 from pathlib import Path
@@ -16,7 +17,7 @@ import orjson
 
 from benchmarks import pure_path
 from benchmarks.contestants import GETMANY, OURS
-from benchmarks.figures import spread
+from benchmarks.figures import cost
 from benchmarks.input import Recipe
 from benchmarks.places import RESULTS
 from benchmarks.rounds import Plan, Rounds, best_broker, told
@@ -81,7 +82,7 @@ def _recorded(records: int) -> dict[str, float]:
 def _pure_path() -> float:
     """The median ratio of the whole shard's work to decoding."""
     least, whole = pure_path.costs(PURE_EVENTS, ROUNDS).values()
-    return spread(map(truediv, whole, least)).median
+    return float(statistics.median(map(truediv, whole, least)))
 
 
 def _worker(records: int) -> float:
@@ -91,7 +92,7 @@ def _worker(records: int) -> float:
         with open_stage(plan.broker) as stage:
             _, figures = Rounds(stage, plan).run([OURS, GETMANY])
     ours, limit = figures.get(OURS.name), figures.get(GETMANY.name)
-    ratio = limit.ratios(ours, lambda lap: lap.microseconds) if ours and limit else None
+    ratio = limit.ratios(ours, cost) if ours and limit else None
     if ratio is None:
         raise SystemExit("bench-check: our worker or the limit did not come to a right result; see above")
     return ratio.median

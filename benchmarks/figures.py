@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from benchmarks.race import Run
 
+_SHORTEST_SECONDS = 1.0
+_TICK_SECONDS = 0.01
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -29,12 +32,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Lap:
-    """What the events of one run cost, without the start; and how many cores the servers had busy during all of it."""
+    """What the events of one run cost, without the start (no speed, where that is too short to tell); and how many cores the servers had busy during all of it."""
 
-    events_a_second: float
+    events_a_second: float | None
     microseconds: float
     broker_cores: float
     redis_cores: float
+
+
+Figure = Callable[[Lap], float | None]
 
 
 @dataclass(frozen=True)
@@ -48,20 +54,33 @@ class Figures:
     laps: dict[int, Lap]
     problems: tuple[str, ...]
 
-    def spread(self, of: Callable[[Lap], float]) -> Spread:
-        """One figure over all laps."""
-        return spread(map(of, self.laps.values()))
+    def spread(self, of: Figure) -> Spread | None:
+        """One figure over all laps that have it."""
+        return _spread(of(lap) for lap in self.laps.values())
 
-    def ratios(self, other: Figures, of: Callable[[Lap], float]) -> Spread | None:
-        """The other's figure by this one's, over the rounds that both have."""
+    def ratios(self, other: Figures, of: Figure) -> Spread | None:
+        """The other's figure by this one's, over the rounds in which both have it."""
         both = sorted(self.laps.keys() & other.laps.keys())
-        return spread(of(other.laps[n]) / of(self.laps[n]) for n in both) if both else None
+        return _spread(_ratio(of(other.laps[number]), of(self.laps[number])) for number in both)
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """Median, least and most."""
-    held = list(values)
-    return Spread(statistics.median(held), min(held), max(held))
+def speed(lap: Lap) -> float | None:
+    """Events per second."""
+    return lap.events_a_second
+
+
+def cost(lap: Lap) -> float:
+    """Microseconds of CPU per event."""
+    return lap.microseconds
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return None if above is None or below is None else above / below
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    held = [value for value in values if value is not None]
+    return Spread(statistics.median(held), min(held), max(held)) if held else None
 
 
 def figures_of(starts: Sequence[Run], rounds: Sequence[tuple[int, Run]]) -> Figures:
@@ -93,11 +112,10 @@ class _Start(NamedTuple):
 
 def _lap(start: _Start, run: Run) -> Lap:
     records = run.records - start.records
-    # A run that took no longer than the start did is too short to say anything; the least that a clock shows.
-    seconds = max(run.seconds - start.seconds, 0.01)
-    cpu = max(run.cpu_seconds - start.cpu_seconds, 0.01)
+    seconds = run.seconds - start.seconds
+    cpu = max(run.cpu_seconds - start.cpu_seconds, _TICK_SECONDS)
     return Lap(
-        records / seconds,
+        records / seconds if seconds >= _SHORTEST_SECONDS else None,
         cpu * 1e6 / records,
         run.broker_cpu_seconds / run.seconds,
         run.redis_cpu_seconds / run.seconds,

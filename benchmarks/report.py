@@ -15,7 +15,7 @@ import orjson
 
 from benchmarks.chart import Bar, chart
 from benchmarks.contestants import GETMANY, OURS, Contestant
-from benchmarks.figures import Figures, Spread
+from benchmarks.figures import Figures, Spread, cost, speed
 from benchmarks.input import Recipe
 from benchmarks.places import RESULTS, ROOT
 from benchmarks.race import Run
@@ -79,23 +79,20 @@ def _cells(contestant: Contestant, held: Figures, ours: Figures | None) -> list[
     title = f"{contestant.title} ({held.records:,} records)"
     if held.problems:
         title += f", right in {len(held.laps)} of {held.runs} runs"
-    if not held.laps:
-        return [title, *["–"] * (len(_HEADINGS) - 1)]
-    faster = held.ratios(ours, lambda lap: lap.events_a_second) if ours else None
-    cheaper = ours.ratios(held, lambda lap: lap.microseconds) if ours else None
     return [
         title,
-        held.spread(lambda lap: lap.events_a_second).shown(),
-        held.spread(lambda lap: lap.microseconds).shown(2),
-        _ratio(faster),
-        _ratio(cheaper),
-        f"{held.spread(lambda lap: lap.broker_cores).median:.2f}",
-        f"{held.spread(lambda lap: lap.redis_cores).median:.2f}",
+        _shown(held.spread(speed)),
+        _shown(held.spread(cost), 2),
+        _shown(held.ratios(ours, speed) if ours else None, 2),
+        _shown(ours.ratios(held, cost) if ours else None, 2),
+        _shown(held.spread(lambda lap: lap.broker_cores), 2),
+        _shown(held.spread(lambda lap: lap.redis_cores), 2),
     ]
 
 
-def _ratio(held: Spread | None) -> str:
-    return "–" if held is None else held.shown(2)
+def _shown(held: Spread | None, digits: int = 0) -> str:
+    """– where there is nothing right, or the run was too short to tell."""
+    return "–" if held is None else held.shown(digits)
 
 
 def write_page(
@@ -107,9 +104,9 @@ def write_page(
 ) -> None:
     """Put table and chart into docs/performance.md, between the markers; the rest of the page is written by hand."""
     bars = [
-        Bar(one.title, one.kind, figures[one.name].spread(lambda lap: lap.events_a_second))
+        Bar(one.title, one.kind, held)
         for one in contestants
-        if one.name in figures and figures[one.name].laps
+        if one.name in figures and (held := figures[one.name].spread(speed)) is not None
     ]
     if bars:
         CHART.write_text(chart("Events per second (median, least to most)", bars), "utf-8")
@@ -139,4 +136,4 @@ def limit_share(figures: Mapping[str, Figures]) -> Spread | None:
     """Our speed as a share of that of aiokafka's `getmany` doing nothing."""
     if OURS.name not in figures or GETMANY.name not in figures:
         return None
-    return figures[GETMANY.name].ratios(figures[OURS.name], lambda lap: lap.events_a_second)
+    return figures[GETMANY.name].ratios(figures[OURS.name], speed)

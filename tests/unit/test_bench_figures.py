@@ -10,7 +10,7 @@ import pytest
 from benchmarks.chart import Bar, chart
 from benchmarks.check import regressions
 from benchmarks.contestants import OWN
-from benchmarks.figures import Figures, Spread, figures_of
+from benchmarks.figures import Figures, Spread, figures_of, speed
 from benchmarks.race import Run
 from benchmarks.report import limit_share, replace_section, table
 
@@ -35,15 +35,21 @@ def test_of_several_starts_the_median_is_taken_off() -> None:
     assert figures_of(starts, [(1, run("ours", 4.0, 3.0))]).laps[1].events_a_second == 50_000
 
 
+def test_what_took_hardly_longer_than_a_start_has_no_speed() -> None:
+    held = figures("ours", 0.2, 0.1)
+    assert held.spread(speed) is None
+    assert "| – |" in table(OWN, {"ours": held}, {})
+
+
 def test_ratios_are_formed_within_rounds() -> None:
     ours, other = figures("ours", 1.0, 2.0, 4.0), figures("faust", 10.0, 40.0, 120.0)
-    assert other.ratios(ours, lambda lap: lap.events_a_second) == Spread(20.0, 10.0, 30.0)
+    assert other.ratios(ours, speed) == Spread(20.0, 10.0, 30.0)
 
 
 def test_a_wrong_run_is_in_no_figure_and_is_told() -> None:
     wrong = run("faust", 1.1, 1.1, problem="campaign-1, pane 0: 2 instead of 1")
     held = figures_of([run("faust", 1.0, 1.0, records=1_000)], [(1, wrong), (2, run("faust", 3.0, 3.0))])
-    assert held.spread(lambda lap: lap.events_a_second) == Spread(50_000, 50_000, 50_000)
+    assert held.spread(speed) == Spread(50_000, 50_000, 50_000)
     text = table(OWN, {"ours": figures("ours", 1.0, 1.0), "faust": held}, {"Other": "no wheel"})
     assert "right in 1 of 2 runs" in text
     assert "2 instead of 1" in text
