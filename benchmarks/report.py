@@ -85,14 +85,18 @@ def _cells(contestant: Contestant, held: Figures, ours: Figures | None) -> list[
         _shown(held.spread(cost), 2),
         _shown(held.ratios(ours, speed) if ours else None, 2),
         _shown(ours.ratios(held, cost) if ours else None, 2),
-        _shown(held.spread(lambda lap: lap.broker_cores), 2),
-        _shown(held.spread(lambda lap: lap.redis_cores), 2),
+        _median(held.spread(lambda lap: lap.broker_cores)),
+        _median(held.spread(lambda lap: lap.redis_cores)),
     ]
 
 
 def _shown(held: Spread | None, digits: int = 0) -> str:
     """– where there is nothing right, or the run was too short to tell."""
     return "–" if held is None else held.shown(digits)
+
+
+def _median(held: Spread | None) -> str:
+    return "–" if held is None else f"{held.median:.2f}"
 
 
 def write_page(
