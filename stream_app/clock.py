@@ -34,6 +34,11 @@ def boot_seconds() -> float:
     return time.clock_gettime(_BOOT_CLOCK)
 
 
+def thread_seconds() -> float:
+    """How long the calling thread was at work so far, in seconds of a processor."""
+    return time.thread_time()
+
+
 def to_rfc3339(time_ms: int) -> str:
     """Write a time the way all our output does: RFC 3339 in UTC with milliseconds."""
     seconds, milliseconds = divmod(min(max(time_ms, 0), _LATEST_MS), 1000)

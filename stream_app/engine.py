@@ -48,6 +48,8 @@ PARTIALS_AT_ONCE_BYTES = 100_000
 MOST_UNFLUSHED = 20_000
 TICK_SECONDS = 0.25
 LONGEST_REST_SECONDS = 1.0
+CATCHING_UP_RECORDS = 50_000
+CATCHING_UP_SLOWER = 5
 SHARDS, MERGERS = "shards", "mergers"
 _END = object()
 
@@ -75,6 +77,8 @@ class Engine:
         """The topics that show that a long flush goes on."""
         self._read_again: ReadAgain | None = None
         self._holes = Holes()
+        self.lag = 0
+        """How many records wait unread, as of the watchdog's last look."""
         self._lookout = Lookout(settings, lambda: self.shards)
         self._flushed = asyncio.Event()
         self._handover = asyncio.Lock()
@@ -213,17 +217,27 @@ class Engine:
         while True:
             began = monotonic_seconds()
             mergers = list(self.mergers.values())
+            for merger in mergers:
+                merger.merger.snapshot_interval_ms = self.settings.snapshot_interval * (
+                    CATCHING_UP_SLOWER if self._catches_up else 1
+                )
             await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
             self._allow_commits([], list(self.mergers.values()))
             await self._rest(MERGERS, began)
 
     async def _rest(self, whose: str, began: float) -> None:
         """Pause between two flushes, for as long as the last one took: what a flush costs by itself is then shared by
-        the more events the busier the worker is."""
+        the more events the busier the worker is, and by the most while it catches up."""
         self.flushes[whose] += 1
         self._flushed.set()
         took = monotonic_seconds() - began
-        await asyncio.sleep(max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS)))
+        rest = LONGEST_REST_SECONDS if self._catches_up else min(took, LONGEST_REST_SECONDS)
+        await asyncio.sleep(max(self.settings.flush_interval / 1000, rest))
+
+    @property
+    def _catches_up(self) -> bool:
+        """Whether what is shown is old in any case, so that catching up soon is worth more than showing each step."""
+        return self.lag > CATCHING_UP_RECORDS
 
     async def pass_time(self) -> None:
         """Move time on, until cancelled. An error here ends the worker."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from stream_app.clock import to_rfc3339
+from stream_app.lease import Block
 
 
 class Stage(StrEnum):
@@ -48,7 +49,7 @@ class Health:
     silence: Silence | None = None
     shards: list[int] = field(default_factory=list)
     mergers: list[int] = field(default_factory=list)
-    longest_block_ms: int = 0
+    longest_block: Block = field(default_factory=Block)
     """For how long the event loop was blocked at most, in the last minute or two."""
 
     @property
@@ -74,5 +75,7 @@ class Health:
         """The HTTP status and body of /ready."""
         reasons = self.reasons
         body: dict[str, Any] = {"status": "not ready" if reasons else "ready", "reasons": reasons}
-        body |= {"shards": self.shards, "mergers": self.mergers, "longest_block_ms": self.longest_block_ms}
+        body |= {"shards": self.shards, "mergers": self.mergers}
+        body["longest_block_ms"] = round(self.longest_block.seconds * 1000)
+        body["longest_block_busy_ms"] = round(self.longest_block.busy_seconds * 1000)
         return 503 if reasons else 200, body

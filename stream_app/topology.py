@@ -32,7 +32,8 @@ from stream_app.state.slices import SliceStore
 from stream_app.state.tables import JournalTable
 
 _COMMIT_SECONDS = 1.0
-_BATCHES_WAITING = 16
+_BATCHES_WAITING = 4
+_FETCHED_BYTES = 128 * 1024  # of a partition at a time: what was fetched before is in the way of the partials
 _HEARTBEATS_A_SESSION = 4
 _RECORDS_BUFFERED = 8  # of a changelog, at recovery; each may have close to a megabyte
 
@@ -184,6 +185,7 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "broker_heartbeat_interval": session_seconds / _HEARTBEATS_A_SESSION,
         "broker_commit_interval": _COMMIT_SECONDS,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": _FETCHED_BYTES,
         "datadir": str(settings.data_dir),
         "key_serializer": "raw",
         "value_serializer": "raw",

@@ -56,8 +56,8 @@ class Watchdog:
     def health(self) -> Health:
         """How the worker is now."""
         engine = self._app.engine
-        blocked_ms = round(engine.lease.longest_block_seconds * 1000)
-        return Health(self.stage, self._silence, sorted(engine.shards), sorted(engine.mergers), blocked_ms)
+        block = engine.lease.longest_block
+        return Health(self.stage, self._silence, sorted(engine.shards), sorted(engine.mergers), block)
 
     @property
     def stage(self) -> Stage:
@@ -123,6 +123,7 @@ class Watchdog:
             self._note_silence(asked_ms, missing)
             return
         self._silence = None
+        self._app.engine.lag = sum(self._lags())
         self._end_if(self._patience.look(self._sights(), monotonic_seconds()))
 
     def _note_silence(self, asked_ms: int, partitions: int | None = None) -> None:
@@ -155,6 +156,13 @@ class Watchdog:
         open_ones = {place: at for place in self._inputs() if (at := position_of(place)) is not None}
         found = {place: open_ones.get(place, known.get(place, 0)) for place in self._consumer.assignment()}
         return found or {TopicPartition(self._settings.topic(PARTIALS), 0): 0}
+
+    def _lags(self) -> Iterator[int]:
+        """How many records each partition that is served has still to be read."""
+        for place in self._inputs():
+            offset, end = self._app.engine.position_of(place), self._ends.get(place)
+            if offset is not None and end is not None:
+                yield max(0, end.readable - offset)
 
     def _sights(self) -> Iterator[Sight]:
         """Everything that has to move on. How long the group takes to share out partitions is up to others."""

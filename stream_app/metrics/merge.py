@@ -56,6 +56,8 @@ class Merger:
         held = msgspec.msgpack.decode(header, type=MergeHeader) if header else MergeHeader()
         self.next_offset = held.next_offset
         self._settings = settings
+        self.snapshot_interval_ms = settings.snapshot_interval
+        """The shortest time between two snapshots of a key."""
         self._tallies = Drawer(shelf, TALLY_KIND, KeyTally)
         self._cells = Drawer(shelf, CELL_KIND, Cell)
         self._shards = Drawer(shelf, SHARD_KIND, ShardMark)
@@ -198,7 +200,7 @@ class Merger:
             heappush(self._empties, (merged.as_of_ms + LONGEST_WINDOW_MS, name))
 
     def _may_send(self, name: str, clock_ms: int) -> bool:
-        return clock_ms - self._sent_at.get(name, 0) >= self._settings.snapshot_interval
+        return clock_ms - self._sent_at.get(name, 0) >= self.snapshot_interval_ms
 
     def _restore(self) -> None:
         for name, tally in self._tallies.items():

@@ -104,21 +104,29 @@ def test_memory_is_flat_and_the_loop_is_never_blocked(
         workers = [crew.start(), crew.start()]
         with Feeder(place, seed) as feeder:
             held: list[int] = []
-            blocked: list[int] = []
+            blocked: list[tuple[int, int]] = []
             until = time.monotonic() + MINUTES * 60
             while time.monotonic() < until:
                 time.sleep(LOOK_SECONDS)
                 held.append(sum(worker.resident_bytes for worker in workers))
-                blocked.append(max(worker.ask("/ready")[1]["longest_block_ms"] for worker in workers))
+                said = [worker.ask("/ready")[1] for worker in workers]
+                blocked.append(
+                    (
+                        max(body["longest_block_busy_ms"] for body in said),
+                        max(body["longest_block_ms"] for body in said),
+                    )
+                )
                 assert all(worker.alive for worker in workers)
             feeder.finish()
         early, late = _quarters(held)
         print(f"{feeder.sent.total():,} events sent in {MINUTES:.0f} minutes")
         print(f"resident: {early / 1e6:.0f} MB in the second quarter, {late / 1e6:.0f} MB in the last")
-        print(f"longest block of an event loop in a minute or two: {sorted(blocked[len(blocked) // 4 :])} ms")
+        busy, by_clock = zip(*blocked[len(blocked) // 4 :], strict=True)
+        print(f"longest blocks of an event loop, of a processor's time: {sorted(set(busy))} ms")
+        print(f"by the clock, on a machine that all share: {sorted(set(by_clock))} ms")
         _wait_until_counted(place, feeder.sent)
         assert late - early < MOST_GROWTH_BYTES
-        assert max(blocked[len(blocked) // 4 :]) < LONGEST_BLOCK_MS
+        assert max(busy) < LONGEST_BLOCK_MS
 
 
 def _quarters(held: list[int]) -> tuple[float, float]:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import pytest
 
 from stream_app.health import Health, Silence, Stage
+from stream_app.lease import Block
 
 SINCE_MS = 1_763_719_200_000
 
 
 def test_a_worker_that_serves_is_live_and_ready() -> None:
-    health = Health(Stage.SERVING, None, [0, 1], [0, 1], 83)
+    health = Health(Stage.SERVING, None, [0, 1], [0, 1], Block(0.083, 0.041))
     assert health.liveness() == (200, {"status": "live"})
     assert health.readiness() == (
         200,
-        {"status": "ready", "reasons": [], "shards": [0, 1], "mergers": [0, 1], "longest_block_ms": 83},
+        {
+            "status": "ready",
+            "reasons": [],
+            "shards": [0, 1],
+            "mergers": [0, 1],
+            "longest_block_ms": 83,
+            "longest_block_busy_ms": 41,
+        },
     )
 
 
@@ -55,6 +63,7 @@ def test_a_worker_that_kafka_does_not_answer_is_live_but_not_ready_and_says_sinc
             "shards": [2],
             "mergers": [2],
             "longest_block_ms": 0,
+            "longest_block_busy_ms": 0,
         },
     )
 
