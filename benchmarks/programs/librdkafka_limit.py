@@ -23,7 +23,9 @@ def main() -> None:
         "group.id": os.environ["BENCH_GROUP"],
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": 100,
-        "queued.max.messages.kbytes": 65_536,
+        "fetch.queue.backoff.ms": 10,  # a second by default, in which it fetches nothing as its queue was full
+        "queued.min.messages": 500_000,
+        "queued.max.messages.kbytes": 262_144,
     }
     consumer = Consumer(options)
     consumer.subscribe(topics())
