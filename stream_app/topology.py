@@ -194,6 +194,7 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "stream_buffer_maxsize": _BATCHES_WAITING,
         "stream_recovery_delay": 0.0,
         "stream_wait_empty": False,
+        "table_standby_replicas": 0,  # they would be read all the time, and anew after every rebalance
         "topic_allow_declare": False,  # all are there, and a worker may not be allowed to create any
         "topic_disable_leader": True,
         "topic_partitions": settings.partitions,

@@ -45,7 +45,9 @@ def wilson(successes: float, trials: float, z: float = Z_95) -> tuple[float, flo
 def rate_of(rate: Rate, counts: Mapping[str, float]) -> RateValue:
     """A rate from the counts of one window; counts as shown (seconds, not milliseconds)."""
     numerator = counts[rate.numerator]
-    denominator = sum(counts[name] for name in rate.denominator)
+    denominator = counts[rate.denominator[0]]
+    for name in rate.denominator[1:]:
+        denominator += counts[name]
     if denominator == 0:
         return RateValue(None, numerator, denominator, None, None)
     value = numerator / denominator

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
 from stream_app.clock import to_rfc3339
 from stream_app.metrics.catalogue import TOTAL, WINDOWS, Dimension, rates_of
-from stream_app.metrics.cells import Cell, Numbers, shown
+from stream_app.metrics.cells import Cell, shown
 from stream_app.metrics.rates import RateValue, rate_of
 from stream_app.metrics.windows import MergedKey
 
@@ -36,7 +36,10 @@ class Snapshot(NamedTuple):
         """The snapshot as it goes to the ``metrics`` topic."""
         windows: dict[str, Any] = {}
         for name, view in self.windows.items():
-            rates = {rate: value._asdict() for rate, value in view.rates.items()}
+            rates = {
+                rate: {"value": value, "numerator": top, "denominator": bottom, "low": low, "high": high}
+                for rate, (value, top, bottom, low, high) in view.rates.items()
+            }
             windows[name] = {"counts": view.counts, "rates": rates}
         return orjson.dumps(
             {
@@ -70,6 +73,6 @@ def take_snapshot(full_key: str, merged: MergedKey, watermark_ms: int) -> Snapsh
 
 
 def _view(dimension: Dimension, cell: Cell) -> WindowView:
-    counts = Numbers(cell)
-    rates = {rate.name: rate_of(rate, counts) for rate in _RATES[dimension]}
-    return WindowView(shown(dimension, cell), rates)
+    counts = shown(dimension, cell)
+    plain = cast(dict[str, float], counts)  # no rate is of an amount
+    return WindowView(counts, {rate.name: rate_of(rate, plain) for rate in _RATES[dimension]})

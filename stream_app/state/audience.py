@@ -36,6 +36,7 @@ class Audience:
         self._campaigns = Drawer(shelf, CAMPAIGN_KIND, FirstDelivery)
         self._times: list[int] = sorted(time_ms for _, time_ms in self._optouts.items())
         self._firsts = {campaign: first.time_ms for campaign, first in self._campaigns.items()}
+        self._starts = sorted((time_ms, campaign) for campaign, time_ms in self._firsts.items())
         self._earliest_change: int | None = None
         self._moved: set[str] = set()
 
@@ -43,6 +44,8 @@ class Audience:
         """A campaign was delivered to somebody at this time."""
         first = self._firsts.get(campaign)
         if first is None or time_ms < first:
+            self._forget_start(campaign)
+            insort(self._starts, (time_ms, campaign))
             self._firsts[campaign] = time_ms
             self._moved.add(campaign)
 
@@ -62,8 +65,8 @@ class Audience:
         """Count the lost of every campaign whose first delivery or whose earlier opt-outs changed."""
         concerned = set(self._moved)
         if self._earliest_change is not None:
-            earliest = self._earliest_change
-            concerned.update(name for name, first in self._firsts.items() if first > earliest)
+            later = bisect_left(self._starts, (self._earliest_change + 1, ""))
+            concerned.update(campaign for _, campaign in self._starts[later:])
         for campaign in concerned:
             self._count(campaign, tallies)
         self._moved.clear()
@@ -77,7 +80,13 @@ class Audience:
 
     def forget_campaign(self, campaign: str) -> None:
         """A campaign was silent for longer than the retention and has left the shelf."""
+        self._forget_start(campaign)
         self._firsts.pop(campaign, None)
+
+    def _forget_start(self, campaign: str) -> None:
+        time_ms = self._firsts.get(campaign)
+        if time_ms is not None:
+            del self._starts[bisect_left(self._starts, (time_ms, campaign))]
 
     def _count(self, campaign: str, tallies: Tallies) -> None:
         time_ms = self._firsts[campaign]

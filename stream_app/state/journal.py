@@ -30,11 +30,14 @@ _ENTRY_OVERHEAD = 12
 _BETWEEN_ROUNDS_MS = 10 * MINUTE_MS
 
 Entry = tuple[str, bytes | None]
+Rested = tuple[str, bytes]
 Expired = Callable[[str, bytes], bool]
 """Tells of an object at rest, by its key and bytes, whether it may be forgotten."""
 Forgetting = Callable[[int], Expired | None]
 """What may be forgotten of a slice, by its index; None where it need not be looked through."""
 EntryT = TypeVar("EntryT", tuple[str, bytes | None], tuple[str, bytes])
+Sized = tuple[list[EntryT], int]
+"""Entries, and about how many bytes they take in a record."""
 
 
 class SliceChunk(msgspec.Struct, array_like=True):
@@ -42,7 +45,7 @@ class SliceChunk(msgspec.Struct, array_like=True):
 
     index: int
     first: bool
-    entries: list[tuple[str, bytes]]
+    entries: list[Rested]
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -138,8 +141,9 @@ class Journal:
         self.epoch += 1
         self.header = header
         self.last_changes = changes or self.last_changes
-        slices = self._slices_to_write((_size(changes) + len(header or b"") + 1) // 2, forgetting)
-        chunks = _split(self.generation, self.epoch, changes, slices)
+        changed = _size(changes)
+        slices = self._slices_to_write((changed + len(header or b"") + 1) // 2, forgetting)
+        chunks = _split(self.generation, self.epoch, (changes, changed), slices)
         _add_header(chunks, header)
         records = []
         for number, chunk in enumerate(chunks):
@@ -177,8 +181,9 @@ class Journal:
             del self._live[key]
         return [JournalRecord(key, None) for key in dead]
 
-    def _slices_to_write(self, budget: int, forgetting: Forgetting) -> list[SliceChunk]:
-        written: list[SliceChunk] = []
+    def _slices_to_write(self, budget: int, forgetting: Forgetting) -> list[tuple[int, Sized[Rested]]]:
+        """The next slices, by their index, until there are as many bytes as the budget."""
+        written: list[tuple[int, Sized[Rested]]] = []
         for _ in range(SLICES):
             if budget <= 0:
                 break
@@ -186,11 +191,12 @@ class Journal:
             self._next_slice = (index + 1) % SLICES
             self._slice_epochs[index] = self.epoch
             entries = self._sweep(index, forgetting(index))
-            written.append(SliceChunk(index, True, entries))
-            budget -= _size(entries)
+            size = _size(entries)
+            written.append((index, (entries, size)))
+            budget -= size
         return written
 
-    def _sweep(self, index: int, expired: Expired | None) -> list[tuple[str, bytes]]:
+    def _sweep(self, index: int, expired: Expired | None) -> list[Rested]:
         """The entries of a slice, without those that may be forgotten, which leave the shelf."""
         shelf = self.shelf
         entries = shelf.slices.entries(index)
@@ -243,39 +249,44 @@ def _place(chunk: Chunk) -> tuple[int, int]:
     return chunk.generation, chunk.epoch
 
 
-def _size(entries: Sequence[Entry] | Sequence[tuple[str, bytes]]) -> int:
+def _size(entries: Sequence[Entry] | Sequence[Rested]) -> int:
     """About how many bytes entries take in a record."""
     values = sum([len(value) for _, value in entries if value])
     return sum([len(key) for key, _ in entries]) + values + _ENTRY_OVERHEAD * len(entries)
 
 
-def _split(generation: int, epoch: int, changes: list[Entry], slices: list[SliceChunk]) -> list[Chunk]:
+def _split(
+    generation: int, epoch: int, changes: Sized[Entry], slices: list[tuple[int, Sized[Rested]]]
+) -> list[Chunk]:
     """Spread an epoch over as few chunks as the size of a record allows, at least one."""
-    chunks = [Chunk(generation, epoch, part, []) for part in _parts(changes) or [[]]]
-    room = MAX_CHUNK_BYTES - _size(chunks[-1].changes)
-    for whole in slices:
-        for number, part in enumerate(_parts(whole.entries) or [[]]):
-            size = _size(part)
+    parts = _parts(changes) or [([], 0)]
+    chunks = [Chunk(generation, epoch, part, []) for part, _ in parts]
+    room = MAX_CHUNK_BYTES - parts[-1][1]
+    for index, whole in slices:
+        for number, (part, size) in enumerate(_parts(whole) or [([], 0)]):
             if size > room:
                 chunks.append(Chunk(generation, epoch, [], []))
                 room = MAX_CHUNK_BYTES
-            chunks[-1].slices.append(SliceChunk(whole.index, number == 0, part))
+            chunks[-1].slices.append(SliceChunk(index, number == 0, part))
             room -= size
     return chunks
 
 
-def _parts(entries: list[EntryT]) -> list[list[EntryT]]:
-    """Entries in parts that fit into a record each; none if there are none."""
-    if _size(entries) <= MAX_CHUNK_BYTES:
-        return [entries] if entries else []
-    parts: list[list[EntryT]] = []
-    room = 0
+def _parts(whole: Sized[EntryT]) -> list[Sized[EntryT]]:
+    """Entries in parts that fit into a record each, with their sizes; none if there are none."""
+    entries, size = whole
+    if size <= MAX_CHUNK_BYTES:
+        return [whole] if entries else []
+    parts: list[Sized[EntryT]] = []
+    part: list[EntryT] = []
+    filled = 0
     for entry in entries:
         key, value = entry
         size = len(key) + len(value or b"") + _ENTRY_OVERHEAD
-        if size > room:
-            parts.append([])
-            room = MAX_CHUNK_BYTES
-        parts[-1].append(entry)
-        room -= size
+        if part and filled + size > MAX_CHUNK_BYTES:
+            parts.append((part, filled))
+            part, filled = [], 0
+        part.append(entry)
+        filled += size
+    parts.append((part, filled))
     return parts

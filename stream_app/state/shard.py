@@ -80,6 +80,7 @@ class Shard:
         """Take up the state on a shelf; ``dead_already`` are the topic and offset of records that have
         their dead letter, though the header does not know."""
         self._settings = settings
+        self._most_bytes = settings.max_event_bytes
         self._dead_already = dead_already
         self.watermark = Watermark.fresh(
             INPUT_TOPICS, settings.allowed_lateness, settings.idle_timeout, clock_ms
@@ -108,6 +109,7 @@ class Shard:
         """Apply a batch of one topic's records, in order of offsets; those applied before are skipped."""
         watermark, progress, seen = self.watermark, self.watermark.partitions[topic], self._seen[topic]
         next_offset, accepted_before = progress.next_offset, self.accepted
+        latest_ms = clock_ms + FUTURE_LIMIT_MS
         for record in records:
             offset = record.offset
             if offset < next_offset:
@@ -118,11 +120,13 @@ class Shard:
             if self._dead_already and (topic, offset) in self._dead_already:
                 continue
             try:
-                event, time_ms = self._read(topic, record)
+                self._check_size(record.value)
+                event, time_ms = decode_with_time(topic, record.key, record.value, record.headers)
                 if event.event_id in seen.ids:
                     self.duplicates += 1
                     continue
-                self._check_time(time_ms, clock_ms)
+                if not watermark.current_ms <= time_ms <= latest_ms:
+                    raise _untimely(time_ms, watermark.current_ms, clock_ms)
             except Rejected as rejected:
                 letter = DeadLetter.of(topic, record, rejected)
                 self._dead_letters.append(letter)
@@ -204,25 +208,9 @@ class Shard:
                 return True
         return False
 
-    def _read(self, topic: str, record: Record) -> tuple[Event, int]:
-        """The event of a record and its time.
-
-        Raises:
-            Rejected: there is none.
-        """
-        value = record.value
-        if value is not None and len(value) > self._settings.max_event_bytes:
-            limit = self._settings.max_event_bytes
-            raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes; at most {limit} are accepted")
-        return decode_with_time(topic, record.key, value, record.headers)
-
-    def _check_time(self, time_ms: int, clock_ms: int) -> None:
-        if time_ms > clock_ms + FUTURE_LIMIT_MS:
-            ahead = (time_ms - clock_ms) // 1000
-            raise Rejected(Reason.FUTURE, f"event_time is more than 300 s ahead of the clock: {ahead} s")
-        if time_ms < self.watermark.current_ms:
-            behind = (self.watermark.current_ms - time_ms) / 1000
-            raise Rejected(Reason.LATE, f"event_time is {behind:.3f} s older than the shard's watermark")
+    def _check_size(self, value: bytes | None) -> None:
+        if value is not None and len(value) > self._most_bytes:
+            raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes; at most {self._most_bytes} are accepted")
 
     def _note_ids(self, topic: str, new: dict[int, list[str]]) -> None:
         first = self.watermark.partitions[topic].next_offset
@@ -280,3 +268,12 @@ class Shard:
         for key, value in self._shelf.slices.items(IDS_KIND):
             topic, span, _ = key[2:].split(_SEPARATOR)
             self._seen[topic].restore(int(span), msgspec.msgpack.decode(value, type=list[str]))
+
+
+def _untimely(time_ms: int, watermark_ms: int, clock_ms: int) -> Rejected:
+    """Why an event of this time is not counted: it is late, or of the future."""
+    if time_ms < watermark_ms:
+        behind = (watermark_ms - time_ms) / 1000
+        return Rejected(Reason.LATE, f"event_time is {behind:.3f} s older than the shard's watermark")
+    ahead = (time_ms - clock_ms) // 1000
+    return Rejected(Reason.FUTURE, f"event_time is more than 300 s ahead of the clock: {ahead} s")

@@ -56,10 +56,11 @@ class MemorySlices:
         """See ``Slices``."""
         slices = self._slices
         for key, value in changes:
+            place = slices[crc32(key.encode()) % SLICES]  # as ``slice_of``, for every object of every flush
             if value is None:
-                slices[slice_of(key.encode())].pop(key, None)
+                place.pop(key, None)
             else:
-                slices[slice_of(key.encode())][key] = value
+                place[key] = value
 
     def replace(self, index: int, entries: Iterable[tuple[str, bytes]]) -> None:
         """See ``Slices``."""

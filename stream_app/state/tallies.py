@@ -9,6 +9,7 @@ event costs one look-up, whatever keys it bears. Pure; times are milliseconds of
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -163,7 +164,8 @@ class Tallies:
         return tally is None or pane < oldest_pane(tally.newest_ms)
 
 
-def _keys(campaign: str | None, segment: str | None, channel: str | None) -> list[str]:
+@lru_cache(maxsize=20_000)
+def _keys(campaign: str | None, segment: str | None, channel: str | None) -> tuple[str, ...]:
     """The dimension keys of a place; an empty name is none."""
     keys = ["all:all"]
     if campaign:
@@ -172,4 +174,4 @@ def _keys(campaign: str | None, segment: str | None, channel: str | None) -> lis
         keys.append(f"segment:{segment}")
     if channel:
         keys.append(f"channel:{channel}")
-    return keys
+    return tuple(keys)
