@@ -27,7 +27,7 @@ from stream_app.state.audience import Audience
 from stream_app.state.signs import Signs, Streak
 from stream_app.state.tallies import NO_SLOT, Tallies
 
-_CAMPAIGNS_KEPT = 64
+_CAMPAIGNS_KEPT = 16
 
 _DELIVERIES = slot_of("deliveries")
 _BOUNCES = slot_of("bounces")

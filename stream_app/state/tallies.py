@@ -164,7 +164,7 @@ class Tallies:
         return tally is None or pane < oldest_pane(tally.newest_ms)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4_096)
 def _keys(campaign: str | None, segment: str | None, channel: str | None) -> tuple[str, ...]:
     """The dimension keys of a place; an empty name is none."""
     keys = ["all:all"]
