@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.alerts.churn import BASE, WEIGHTS, ChurnFacts, assess, contributions
+from stream_app.alerts.churn import (
+    BASE,
+    MAX_UNANSWERED,
+    WEIGHTS,
+    ChurnFacts,
+    assess,
+    contributions,
+    fewest_unanswered,
+)
 from stream_app.alerts.lifecycle import advance_churn
 from stream_app.alerts.rules import load_rules
 
@@ -116,3 +124,11 @@ def test_a_score_is_a_share_and_has_at_most_three_reasons(facts: ChurnFacts) -> 
 def test_one_more_bad_sign_never_lowers_the_score(facts: ChurnFacts, sign: str) -> None:
     worse = facts._replace(**{sign: getattr(facts, sign) + 1})
     assert assess(worse).score >= assess(facts).score
+
+
+@given(score=st.floats(0.01, 1.0), unanswered=st.integers(0, 20), answered=st.booleans())
+def test_fewer_unanswered_deliveries_than_are_named_reach_no_score_by_themselves(
+    score: float, unanswered: int, answered: bool
+) -> None:
+    reached = assess(ChurnFacts(min(unanswered, MAX_UNANSWERED), answered)).score >= score
+    assert unanswered >= fewest_unanswered(score) or not reached

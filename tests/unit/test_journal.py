@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream_app.state.journal import Journal, JournalRecord
+from stream_app.clock import MINUTE_MS
+from stream_app.state.journal import Journal, JournalRecord, Rounds
 from stream_app.state.shelf import Shelf
 from tests.property.test_journal_laws import Writer, read, small_chunks, state
 from tests.support.pipeline import DAY_MS, START_MS, AnotherOwner, Log, Pipeline
@@ -128,3 +129,11 @@ def test_a_new_owner_that_lost_a_race_lets_no_event_be_counted_twice() -> None:
     pipeline.settle()
     assert pipeline.counts("campaign:m")["opens"] == 10
     assert not pipeline.dead_letters
+
+
+def test_a_slice_is_looked_through_again_after_ten_minutes_of_event_time() -> None:
+    rounds = Rounds()
+    assert [rounds.is_due(3, minute * MINUTE_MS) for minute in (0, 5, 9, 10, 15, 20)] == [
+        True, False, False, True, False, True,
+    ]  # fmt: skip
+    assert rounds.is_due(4, 5 * MINUTE_MS)

@@ -43,9 +43,12 @@ def test_empty_windows_are_told_once_and_again_only_when_something_changes() -> 
     assert "campaign:silent" not in pipeline.snapshots
 
 
-def test_a_snapshot_is_sent_at_most_once_in_its_interval() -> None:
+@pytest.mark.parametrize("interval_ms", [1_000, 5_000])
+def test_a_snapshot_is_sent_at_most_once_in_its_interval(interval_ms: int) -> None:
+    """It is a second, and longer while the worker catches up."""
     pipeline = Pipeline(world_settings(), 1, START_MS)
     merger = pipeline.mergers[0]
+    merger.merger.snapshot_interval_ms = interval_ms
     for number in range(2):
         base = {"event_id": f"e{number}", "customer_id": "ann", "event_type": "email.opened"}
         pipeline.send({**base, "campaign_id": "m", "event_time": START_MS})
@@ -54,7 +57,7 @@ def test_a_snapshot_is_sent_at_most_once_in_its_interval() -> None:
         pipeline.deliver_partials()
         merger.flush()
     assert pipeline.counts("campaign:m")["opens"] == 1
-    pipeline.clock_ms += 999
+    pipeline.clock_ms += interval_ms - 1
     merger.flush()
     assert pipeline.counts("campaign:m")["opens"] == 1
     pipeline.clock_ms += 1
