@@ -33,6 +33,8 @@ MINUTES: Final = float(os.environ.get("CHAOS_SOAK_MINUTES") or 30)
 EVENTS_A_SECOND: Final = int(os.environ.get("CHAOS_SOAK_RATE") or 4000)
 CHAPTER_EVENTS: Final = 5000
 CHAPTER_MS: Final = HOUR_MS // 2
+POPULATIONS: Final = 500
+"""So many chapters have customers of their own: who returns has been silent for far longer than the retention."""
 LOOK_SECONDS: Final = 5.0
 LONGEST_BLOCK_MS: Final = 250
 MOST_GROWTH_BYTES: Final = 30_000_000
@@ -45,8 +47,8 @@ COUNTED: Final = {
 
 
 class Feeder(threading.Thread):
-    """Pipes chapter after chapter of generated life into ``stream-app send``; each has customers of its own, and
-    is half an hour of event time. Counts the distinct events by type."""
+    """Pipes chapter after chapter of generated life into ``stream-app send``; each has customers of its own, and is
+    half an hour of event time. Counts the distinct events by type."""
 
     def __init__(self, place: Installation, seed: int) -> None:
         super().__init__(name="feeder", daemon=True)
@@ -69,7 +71,7 @@ class Feeder(threading.Thread):
                 CHAPTER_EVENTS
             )
             for event in events:
-                event["customer_id"] = f"{chapter % 50}-{event['customer_id']}"
+                event["customer_id"] = f"{chapter % POPULATIONS}-{event['customer_id']}"
             self.process.stdin.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
             self.sent.update(Counter({e["event_id"]: e["event_type"] for e in events}.values()))
             chapter += 1
