@@ -61,7 +61,6 @@ def running(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_exact_after_a_kill(broker: Broker, server: EmbeddedRedis, client: Any, tmp_path: Path) -> None:
     world, prefix = World(7, skew=True), f"test-{uuid4().hex[:12]}."
     ensure_topics(Settings(kafka=broker.address), [TopicSpec(f"{prefix}ad-events", PARTITIONS, exact=True)])
