@@ -14,7 +14,7 @@ _BYTES_A_HEADER = 100  # that Python needs for it, beside its name and its conte
 
 
 class Record(NamedTuple):
-    """One record of an input topic."""
+    """One record of an input topic. In a worker aiokafka's own records stand in its place: they have these and more."""
 
     offset: int
     key: bytes | None
