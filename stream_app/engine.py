@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiokafka import TopicPartition
 
@@ -49,7 +49,8 @@ MOST_UNFLUSHED = 20_000
 TICK_SECONDS = 0.25
 LONGEST_REST_SECONDS = 1.0
 CATCHING_UP_RECORDS = 50_000
-CATCHING_UP_SLOWER = 5
+CATCHING_UP_REST_SECONDS = 5.0
+CATCHING_UP_SLOWER = 10
 SHARDS, MERGERS = "shards", "mergers"
 _END = object()
 
@@ -80,7 +81,9 @@ class Engine:
         self.lag = 0
         """How many records wait unread, as of the watchdog's last look."""
         self._lookout = Lookout(settings, lambda: self.shards)
-        self._flushed = asyncio.Event()
+        self._flushed = {whose: asyncio.Event() for whose in self.flushes}
+        self._is_full = {whose: asyncio.Event() for whose in self.flushes}
+        """Where one of them is set, some shard or merger waits for its flush."""
         self._handover = asyncio.Lock()
         self._rebalances = 0
 
@@ -180,7 +183,7 @@ class Engine:
                 return  # the partition went elsewhere while we waited
             chunk = records[start : start + RECORDS_AT_ONCE]
             station.shard.process(topic, chunk, now_ms())
-            await self._breathe(station.shard.unflushed)
+            await self._breathe(SHARDS, station.shard.unflushed)
 
     async def merge(self, partition: int, records: Sequence[Record]) -> None:
         """Apply a batch of partials."""
@@ -201,7 +204,7 @@ class Engine:
                 return
             station.merger.process(waiting)
             waiting, size = [], 0
-            await self._breathe(station.merger.unflushed)
+            await self._breathe(MERGERS, station.merger.unflushed)
 
     async def flush_shards(self) -> None:
         """Flush the shards again and again, until cancelled. An error here ends the worker."""
@@ -227,12 +230,17 @@ class Engine:
 
     async def _rest(self, whose: str, began: float) -> None:
         """Pause between two flushes, for as long as the last one took: what a flush costs by itself is then shared by
-        the more events the busier the worker is, and by the most while it catches up."""
+        the more events the busier the worker is. While it catches up, until there is as much as may wait."""
         self.flushes[whose] += 1
-        self._flushed.set()
+        self._is_full[whose].clear()
+        self._flushed[whose].set()
+        if self._catches_up:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CATCHING_UP_REST_SECONDS):
+                    await self._is_full[whose].wait()
+            return
         took = monotonic_seconds() - began
-        rest = LONGEST_REST_SECONDS if self._catches_up else min(took, LONGEST_REST_SECONDS)
-        await asyncio.sleep(max(self.settings.flush_interval / 1000, rest))
+        await asyncio.sleep(max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS)))
 
     @property
     def _catches_up(self) -> bool:
@@ -268,12 +276,13 @@ class Engine:
             await self._read_again(place, expected)
         return False
 
-    async def _breathe(self, unflushed: int) -> None:
+    async def _breathe(self, whose: str, unflushed: int) -> None:
         """Let others run; where the broker is slow to confirm, wait for the next flush."""
         await asyncio.sleep(0)
         if unflushed > MOST_UNFLUSHED:
-            self._flushed.clear()
-            await self._flushed.wait()
+            self._is_full[whose].set()
+            self._flushed[whose].clear()
+            await self._flushed[whose].wait()
 
     async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
         """What the view has to show; of a partition that goes elsewhere meanwhile, no more."""
