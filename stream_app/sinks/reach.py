@@ -11,7 +11,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from stream_app.failure import Unreachable
@@ -33,10 +34,10 @@ def require_kafka(settings: Settings) -> None:
 def kafka_problem(settings: Settings) -> str | None:
     """What keeps us from every one of the bootstrap servers; None when one answers."""
     quiet_clients()
-    # In a thread of its own, so that it can be asked from inside a running event loop, too.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        problems = thread.submit(lambda: asyncio.run(_try_brokers(settings))).result()
-    return "; ".join(problems) if problems else None
+    answer: Future[list[str]] = Future()
+    # In a thread of its own, so that it can be asked from inside a running event loop, too; Ctrl-C does not wait for it.
+    Thread(target=_ask_brokers, args=(settings, answer), daemon=True).start()
+    return "; ".join(answer.result()) or None
 
 
 def redis_problem(settings: Settings) -> str | None:
@@ -69,6 +70,13 @@ def quiet_clients() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
             logger.addHandler(logging.NullHandler())
+
+
+def _ask_brokers(settings: Settings, answer: Future[list[str]]) -> None:
+    try:
+        answer.set_result(asyncio.run(_try_brokers(settings)))
+    except Exception as problem:  # noqa: BLE001 - whoever waits for the answer raises it
+        answer.set_exception(problem)
 
 
 async def _try_brokers(settings: Settings) -> list[str]:
