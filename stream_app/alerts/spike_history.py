@@ -1,0 +1,225 @@
+"""What is usual for the counts of one key: how many an hour should bring, and how far counts stray. Pure.
+
+Stands before ``spikes``, which holds a count against it. Everything in it is robust, so that a spike teaches it
+hardly anything, and bounded: four weeks of hourly totals, four weeks of daily extremes and a few numbers.
+
+**Expected.** The same hour of the week, of four weeks; where fewer than three are known the same hour of the day, of
+seven days; where fewer than three are known the hours of the last day. Of several hours the mean of the middle half
+is taken. The first two are scaled by how the last day compares with its own such hours, so that a key that has grown
+is not held against its youth: a level that lasts for half a day begins to be the usual one.
+
+**Spread.** The negative binomial's dispersion, for each window its own, such that half of all counts lie within 0.674
+standard deviations of what was expected, as they do in a normal distribution. Its logarithm moves by a small step up
+or down with every count, so that no count weighs more than another, however far out it lies.
+
+**Extremes.** The largest surprise of each day; ``spikes`` says what for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from stream_app.alerts.tails import LEAST_DISPERSION
+from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
+
+UNKNOWN: Final = -1
+"""The total of an hour of which no interval was seen."""
+SHORT: Final = 0
+LONG: Final = 1
+"""The windows, by their place in ``SpikeHistory.spreads``."""
+
+_DAY, _WEEK = 24, 168  # in hours
+_SEASONS = (
+    (_WEEK, 4),
+    (_DAY, 7),
+)  # after how many hours things are the same again, and how often to look back
+_LEAST_SEASONS = 3
+_HOURS_KEPT = 4 * _WEEK + _DAY  # so that the last day can be compared with its own four weeks
+_DAYS_KEPT = 28
+_HOURS_EXPECTED = 4  # what the long window can reach into
+_LEAST_COUNT = 0.5  # a day: what is expected where nothing has ever been seen
+_MEDIAN_SQUARE = 0.455  # the median of the square of a standard normal variable
+_STEP = 0.05
+_FIRST = math.log(0.01)
+_SPREAD_RANGE = (math.log(LEAST_DISPERSION), math.log(100))
+
+
+@dataclass(frozen=True, slots=True)
+class SpikeSettings:
+    """How counts are cut into windows, and what is too little to judge.
+
+    ``interval_ms`` is the short window and divides an hour. The long window has ``long_intervals`` of them, three
+    hours at most. With fewer than ``minimum_count`` events in the long window nothing is a spike.
+
+    Raises:
+        ValueError: a window that cannot be; the message says what can.
+    """
+
+    interval_ms: int = 5 * MINUTE_MS
+    long_intervals: int = 3
+    minimum_count: int = 10
+
+    def __post_init__(self) -> None:
+        if self.interval_ms < 1 or HOUR_MS % self.interval_ms:
+            raise ValueError(f"an interval of {self.interval_ms} ms does not divide an hour; 300000 does")
+        if not 1 <= self.long_intervals <= 3 * self.intervals_an_hour:
+            raise ValueError(
+                f"a long window of {self.long_intervals} intervals is not within 1 to 3 hours of them"
+            )
+
+    @property
+    def intervals_an_hour(self) -> int:
+        """How many intervals an hour has."""
+        return HOUR_MS // self.interval_ms
+
+    @property
+    def intervals_a_day(self) -> int:
+        """How many intervals a day has: how often it is looked."""
+        return DAY_MS // self.interval_ms
+
+
+class SpikeHistory(msgspec.Struct, array_like=True):
+    """What has been learned of the counts of one key. It is changed in place and holds a few kilobytes.
+
+    ``next_ms`` is the end of the last interval learned. ``hour`` (hours since 1970) is being filled; ``hours`` are the
+    totals of those before it, oldest first. ``expected`` are the totals that were expected of the last few hours and
+    of the present one, which comes last. ``spreads`` are the natural logarithms of the dispersions. ``extremes`` are
+    the largest surprises of past days, in hundredths; ``extreme`` is that of the present one so far.
+    """
+
+    next_ms: int = 0
+    hour: int = 0
+    total: int = 0
+    intervals: int = 0
+    hours: list[int] = []
+    expected: list[float | None] = []
+    spreads: list[float] = msgspec.field(default_factory=lambda: [_FIRST, _FIRST])
+    extremes: list[int] = []
+    extreme: int = 0
+    judged: int = 0
+
+
+def enter(settings: SpikeSettings, history: SpikeHistory, start_ms: int, between: int = UNKNOWN) -> None:
+    """Close the hours and days before an interval, and expect something of its hour. Hours of which nothing was
+    learned get the total ``between``: they are unknown, or had no event."""
+    hour = start_ms // HOUR_MS
+    passed = hour - history.hour
+    if passed == 0:
+        return
+    if history.next_ms:
+        history.hours.append(_close_hour(settings, history))
+        history.hours += [between] * min(passed - 1, _HOURS_KEPT)
+        del history.hours[:-_HOURS_KEPT]
+        if hour // _DAY != history.hour // _DAY:
+            _close_day(settings, history)
+    history.hour = hour
+    kept = history.expected if passed == 1 else []
+    history.expected = [*kept, _expected_total(history.hours)][-_HOURS_EXPECTED:]
+
+
+def learn(settings: SpikeSettings, history: SpikeHistory, start_ms: int, count: int) -> None:
+    """Add the count of the interval that starts here, whose hour has been entered."""
+    history.total += count
+    history.intervals += 1
+    history.next_ms = start_ms + settings.interval_ms
+
+
+def skip_silence(settings: SpikeSettings, history: SpikeHistory, start_ms: int) -> None:
+    """Learn totals only, of the intervals before this one that had no event: quick, however many there are."""
+    end_ms = min(start_ms, (history.hour + 1) * HOUR_MS)
+    history.intervals += (end_ms - history.next_ms) // settings.interval_ms
+    if start_ms // HOUR_MS != history.hour:
+        enter(settings, history, start_ms, between=0)
+        history.intervals += start_ms % HOUR_MS // settings.interval_ms
+    history.next_ms = start_ms
+
+
+def learn_spread(history: SpikeHistory, window: int, count: float, expected: float) -> None:
+    """Move the dispersion of a window a step towards what makes this count neither near nor far."""
+    variance = expected + math.exp(history.spreads[window]) * expected * expected
+    step = _STEP if (count - expected) ** 2 > _MEDIAN_SQUARE * variance else -_STEP
+    low, high = _SPREAD_RANGE
+    history.spreads[window] = min(max(history.spreads[window] + step, low), high)
+
+
+def learn_surprise(history: SpikeHistory, surprise: float) -> None:
+    """Keep the day's largest surprise."""
+    history.extreme = max(history.extreme, round(100 * surprise))
+    history.judged += 1
+
+
+def expected_count(
+    settings: SpikeSettings, history: SpikeHistory, start_ms: int, intervals: int
+) -> float | None:
+    """What was expected of the intervals up to and with the one that starts here, whose hour has been entered; None
+    where less than half of the day before is known."""
+    total = 0.0
+    for place in range(intervals):
+        age = history.hour - (start_ms - place * settings.interval_ms) // HOUR_MS
+        expected = history.expected[-1 - min(age, len(history.expected) - 1)]
+        if expected is None:
+            return None
+        total += expected / settings.intervals_an_hour
+    return total
+
+
+def middle(values: Iterable[float]) -> float:
+    """The mean of the middle half of some values: as robust as it must be, and steadier than the median."""
+    ordered = sorted(values)
+    cut = (len(ordered) + 1) // 4
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
+
+
+def _close_hour(settings: SpikeSettings, history: SpikeHistory) -> int:
+    """The total of the hour that was being filled, as if all of its intervals had been seen."""
+    total, intervals = history.total, history.intervals
+    history.total = history.intervals = 0
+    return round(total * settings.intervals_an_hour / intervals) if intervals else UNKNOWN
+
+
+def _close_day(settings: SpikeSettings, history: SpikeHistory) -> None:
+    """A day of which half was not judged says little of a day's extreme."""
+    if 2 * history.judged >= settings.intervals_a_day:
+        history.extremes = [*history.extremes, history.extreme][-_DAYS_KEPT:]
+    history.extreme = history.judged = 0
+
+
+def _expected_total(hours: Sequence[int]) -> float | None:
+    """The total that is expected of the hour after these."""
+    last_day = [total for total in hours[-_DAY:] if total != UNKNOWN]
+    if len(hours) < _DAY or 2 * len(last_day) < _DAY:
+        return None
+    expected = middle(last_day)
+    for period, times in _SEASONS:
+        usual = _usual(hours, 0, period, times)
+        if usual is not None:
+            expected = usual * _growth(hours, period, times)
+            break
+    return max(expected, _LEAST_COUNT / _DAY)
+
+
+def _usual(hours: Sequence[int], ago: int, period: int, times: int) -> float | None:
+    """The middle of the totals one, two, … periods before the hour that is so many hours ago."""
+    places = [len(hours) - ago - period * time for time in range(1, times + 1)]
+    known = [hours[place] for place in places if place >= 0 and hours[place] != UNKNOWN]
+    return middle(known) if len(known) >= _LEAST_SEASONS else None
+
+
+def _growth(hours: Sequence[int], period: int, times: int) -> float:
+    """How the last day compares with what was usual for its hours; 1.0 where too few of them can be compared. The
+    half keeps the ratio sane where hardly anything happens."""
+    actual, usual = [], []
+    for ago in range(1, _DAY + 1):
+        was = _usual(hours, ago, period, times)
+        if was is not None and hours[-ago] != UNKNOWN:
+            actual.append(hours[-ago])
+            usual.append(was)
+    if 2 * len(actual) < _DAY:
+        return 1.0
+    return (middle(actual) + 0.5) / (middle(usual) + 0.5)
