@@ -23,6 +23,8 @@ from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.tallies import KeyTally
 
 TALLY_KIND, CELL_KIND, SHARD_KIND, EMPTIED_KIND = "m:", "q:", "s:", "e:"
+HISTORY_KIND = "h:"
+"""What the alert rules remember of a key; kept as long as the key, whose name comes first."""
 _SEPARATOR = "\0"
 
 
@@ -105,6 +107,10 @@ class Merger:
         """The merged numbers of a key."""
         return self._keys.get(name)
 
+    def names(self) -> Iterable[str]:
+        """The names of all keys."""
+        return self._keys.keys()
+
     def flush(self, clock_ms: int, must: bool = False) -> MergeFlush | None:
         """Take out the snapshots that are due; None if nothing has changed, unless there ``must`` be a flush."""
         self._empty_windows()
@@ -149,6 +155,8 @@ class Merger:
                 return False
             self._forget(full_key)
             return True
+        if kind == HISTORY_KIND:
+            return name.partition(_SEPARATOR)[0] not in self._keys
         return kind == EMPTIED_KIND and name not in self._keys
 
     def _forget(self, full_key: str) -> None:

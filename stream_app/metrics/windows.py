@@ -12,6 +12,7 @@ from stream_app.metrics.cells import Cell, add
 
 _WIDTHS = {name: width_ms // PANE_MS for name, width_ms in WINDOWS.items()}
 _LONGEST = LONGEST_WINDOW_MS // PANE_MS
+_LONGEST_NAME = next(name for name, width in _WIDTHS.items() if width == _LONGEST)
 
 
 class MergedKey:
@@ -76,6 +77,20 @@ class MergedKey:
         for pane in self._between(edge - _WIDTHS[name], edge):
             add(cell, self._panes[pane])
         return cell
+
+    def sum_of(self, slot: int, begin: int, end: int) -> int:
+        """What the panes from one edge up to before another hold in a slot."""
+        return sum(self._panes[pane].get(slot, 0) for pane in self._between(begin, end))
+
+    def newest_pane_of(self, slot: int, end: int) -> int | None:
+        """The newest pane before an edge, within the longest window behind it, that holds anything in a slot."""
+        if end >= self._edge and slot not in self._running[_LONGEST_NAME]:
+            return None
+        panes = self._panes
+        for pane in range(min(end, self._edge) - 1, end - _LONGEST - 1, -1):
+            if pane in panes and slot in panes[pane]:
+                return pane
+        return None
 
     def is_empty(self) -> bool:
         """Whether no window holds anything any more."""
