@@ -14,6 +14,7 @@ import msgspec
 
 from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
 from stream_app.metrics.cells import Cell
+from stream_app.metrics.ledger import STANDING_KIND, Ledger
 from stream_app.metrics.partials import KeyPartial, Partial
 from stream_app.metrics.snapshots import Snapshot, take_snapshot
 from stream_app.metrics.windows import MergedKey, difference
@@ -64,6 +65,7 @@ class Merger:
         self._cells = Drawer(shelf, CELL_KIND, Cell)
         self._shards = Drawer(shelf, SHARD_KIND, ShardMark)
         self._emptied = Drawer(shelf, EMPTIED_KIND, int)
+        self.ledger = Ledger(shelf)
         self._marks = dict(self._shards.items())
         self._keys: dict[str, MergedKey] = {}
         self._empties: list[tuple[int, str]] = []
@@ -97,6 +99,8 @@ class Merger:
             self._shards.put(str(word.shard), heard)
             for key in word.keys:
                 self._apply(word.shard, key)
+            for standing in word.standings:
+                self.ledger.apply(word.shard, standing)
 
     def take_changed(self) -> set[str]:
         """The keys that changed since the last call, to be judged."""
@@ -155,6 +159,8 @@ class Merger:
                 return False
             self._forget(full_key)
             return True
+        if kind == STANDING_KIND:
+            return self.ledger.expired(name, value, self.watermark_ms - self._settings.retention)
         if kind == HISTORY_KIND:
             return name.partition(_SEPARATOR)[0] not in self._keys
         return kind == EMPTIED_KIND and name not in self._keys

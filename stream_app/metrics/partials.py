@@ -7,16 +7,20 @@ flush changed for one merger travels in one record (several if it is large); the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 import msgspec
 
 from stream_app.metrics.cells import Cell
+from stream_app.state.standings import Standing
 
 MAX_PARTIAL_BYTES = 100_000
 """How large a record may become, by an estimate that errs upwards: no more than is quickly applied."""
 MAX_PANES = 1_000
+MAX_STANDINGS = 1_000
+LEDGER_KEY = "all:all"
+"""The merger of this key keeps the ledger of all campaigns."""
 _CELL_BYTES, _SLOT_BYTES = 12, 12
 
 
@@ -37,6 +41,8 @@ class Partial(msgspec.Struct, array_like=True):
     epoch: int
     watermark_ms: int
     keys: list[KeyPartial]
+    standings: list[Standing] = []
+    """For the merger that keeps the ledger."""
 
 
 encode_partial = msgspec.msgpack.Encoder().encode
@@ -49,15 +55,22 @@ def merger_of(key: str, partitions: int) -> int:
 
 
 def pack(
-    shard: int, generation: int, epoch: int, watermark_ms: int, keys: Iterable[KeyPartial], partitions: int
+    shard: int,
+    generation: int,
+    epoch: int,
+    watermark_ms: int,
+    keys: Iterable[KeyPartial],
+    partitions: int,
+    standings: Sequence[Standing] = (),
 ) -> list[tuple[int, bytes]]:
-    """Records of a flush, each with the partition it goes to; every merger gets at least one."""
+    """Records of a flush, each with the partition it goes to; every merger gets at least one. Standings go to the
+    merger of ``LEDGER_KEY``."""
     waiting: dict[int, list[KeyPartial]] = {partition: [] for partition in range(partitions)}
     sizes = dict.fromkeys(waiting, 0)
     records = []
 
-    def send(partition: int) -> None:
-        partial = Partial(shard, generation, epoch, watermark_ms, waiting[partition])
+    def send(partition: int, standings: Sequence[Standing] = ()) -> None:
+        partial = Partial(shard, generation, epoch, watermark_ms, waiting[partition], list(standings))
         records.append((partition, encode_partial(partial)))
         waiting[partition], sizes[partition] = [], 0
 
@@ -69,6 +82,8 @@ def pack(
             send(partition)
     for partition in range(partitions):
         send(partition)
+    for start in range(0, len(standings), MAX_STANDINGS):
+        send(merger_of(LEDGER_KEY, partitions), standings[start : start + MAX_STANDINGS])
     return records
 
 

@@ -61,6 +61,11 @@ class Audience:
         if self._earliest_change is None or time_ms < self._earliest_change:
             self._earliest_change = time_ms
 
+    def first_delivery_ms(self, campaign: str) -> int | None:
+        """When a campaign was first delivered in this shard, as of the last time that the counts were settled."""
+        first = self._campaigns.get(campaign)
+        return None if first is None else first.time_ms
+
     def settle(self, tallies: Tallies) -> None:
         """Count the lost of every campaign whose first delivery or whose earlier opt-outs changed."""
         concerned = set(self._moved)

@@ -34,6 +34,7 @@ from stream_app.state.journal import Expired, Rounds
 from stream_app.state.lifecycle import Touched
 from stream_app.state.lifecycles import LIFECYCLE_KINDS, Lifecycles
 from stream_app.state.shelf import Drawer, Shelf
+from stream_app.state.standings import CAMPAIGN_PREFIX, SEGMENTS_KIND, Standings
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
 
 FUTURE_LIMIT_MS = 5 * MINUTE_MS
@@ -92,6 +93,7 @@ class Shard:
         self._tallies = Tallies(shelf)
         self._audience = Audience(shelf, settings.retention)
         self._lifecycles = Lifecycles(shelf, settings, self._tallies, self.watermark)
+        self.standings = Standings(shelf, self._tallies, self._audience)
         self._handlers = self._all_handlers()
         self._seen = {topic: SeenIds() for topic in INPUT_TOPICS}
         self._restore_seen()
@@ -153,6 +155,7 @@ class Shard:
     def flush(self) -> ShardFlush:
         """Fold what has changed and take it out; the shelf is then ready to be written down."""
         self._audience.settle(self._tallies)
+        self.standings.note_deliveries()
         keys = self._tallies.fold()
         for topic, seen in self._seen.items():
             seen.forget_before(self._ids_horizon_ms())
@@ -196,6 +199,8 @@ class Shard:
     def _expired_count(self, kind: str, name: str, value: bytes, horizon_ms: int) -> bool:
         if kind == KEY_KIND:
             return self._tallies.keys.decode(value).newest_ms < horizon_ms
+        if kind == SEGMENTS_KIND:
+            return self._tallies.keys.get(CAMPAIGN_PREFIX + name) is None
         if kind == OPTOUT_KIND:
             time_ms = msgspec.msgpack.decode(value, type=int)
             if time_ms < horizon_ms:

@@ -8,7 +8,7 @@ event costs one look-up, whatever keys it bears. Pure; times are milliseconds of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -92,6 +92,12 @@ class Tallies:
         """Count a number in one key, in the pane of a time."""
         cell = self._differences.setdefault(key, {}).setdefault(time_ms // PANE_MS, {})
         cell[slot] = cell.get(slot, 0) + number
+
+    def gathered(self, slot: int) -> Iterator[tuple[str, str, int]]:
+        """Campaign, segment (``""`` for none) and number of what was gathered of a slot since the last fold."""
+        for (held, campaign, segment, _, _), (number, _) in self._gathered.items():
+            if held == slot and campaign:
+                yield campaign, segment or "", number
 
     def has_changes(self) -> bool:
         """Whether anything was counted since the last fold."""

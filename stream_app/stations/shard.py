@@ -17,6 +17,7 @@ from stream_app.sinks.dead_letters import DeadLetters, Source
 from stream_app.sinks.publisher import OutRecord
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
 from stream_app.state.shard import Shard
+from stream_app.state.standings import Standing, campaigns_among
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.alert_teller import firing_alert
 from stream_app.stations.base import Station
@@ -25,6 +26,7 @@ from stream_app.stations.customer_watch import CustomerWatch
 logger = logging.getLogger(__name__)
 
 _CUSTOMERS_AT_ONCE = 500
+STANDINGS_EVERY_MS = 2 * SECOND_MS
 
 
 class StationHeader(msgspec.Struct, array_like=True):
@@ -59,6 +61,8 @@ class ShardStation(Station):
         self._applied: dict[str, int] = {}
         self._told_watermark_ms = 0
         self._told_at_ms = 0
+        self._untold_campaigns = set(self.shard.standings.campaigns())
+        self._standings_told_at_ms = 0
         self._watch = CustomerWatch(self.rules, self.desk)
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
@@ -70,7 +74,7 @@ class ShardStation(Station):
         """Journal and publish what has changed since the last flush."""
         if self.shard.has_changes():
             await self._flush([])
-        elif self._owes_watermark():
+        elif self._owes_word():
             await self._publish([])
 
     def applied(self, topic: str) -> int:
@@ -123,12 +127,24 @@ class ShardStation(Station):
             return  # a shard without events holds nothing back
         self._told_watermark_ms, self._told_at_ms = watermark.current_ms, now_ms()
         partials = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in keys]
+        self._untold_campaigns.update(campaigns_among(c.key for c in keys))
         place = (self.number, journal.generation, journal.epoch, watermark.current_ms)
-        packed = pack(*place, partials, self.settings.partitions)
+        packed = pack(*place, partials, self.settings.partitions, self._standings_to_tell())
         topic = self.settings.topic(PARTIALS)
         records = [OutRecord(topic, None, value, partition) for partition, value in packed]
         await self.publisher.write(records)
 
-    def _owes_watermark(self) -> bool:
+    def _standings_to_tell(self) -> list[Standing]:
+        """Where the campaigns stand that have changed; now and then, as nobody needs each step of it."""
+        if now_ms() - self._standings_told_at_ms < STANDINGS_EVERY_MS:
+            return []
+        self._standings_told_at_ms = now_ms()
+        campaigns, self._untold_campaigns = self._untold_campaigns, set()
+        return self.shard.standings.of(sorted(campaigns))
+
+    def _owes_word(self) -> bool:
+        """Whether the mergers must hear of time or of campaigns, though nothing was counted."""
         moved = self.shard.watermark.current_ms > self._told_watermark_ms
-        return moved and now_ms() - self._told_at_ms >= SECOND_MS
+        if moved and now_ms() - self._told_at_ms >= SECOND_MS:
+            return True
+        return bool(self._untold_campaigns) and now_ms() - self._standings_told_at_ms >= STANDINGS_EVERY_MS

@@ -24,12 +24,14 @@ from stream_app.ingest.decode import Headers
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.ingest.topics import INPUT_TOPICS
 from stream_app.ingest.watermark import NO_TIME
+from stream_app.metrics.ledger import Ledger
 from stream_app.metrics.merge import Merger
-from stream_app.metrics.partials import KeyPartial, decode_partial, pack
+from stream_app.metrics.partials import LEDGER_KEY, KeyPartial, decode_partial, merger_of, pack
 from stream_app.settings import Settings
 from stream_app.state.journal import Entry, Forgetting, JournalRecord
 from stream_app.state.shard import Shard
 from stream_app.state.slices import MemoryStore, SliceStore
+from stream_app.state.standings import campaigns_among
 from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Header
 from stream_app.stations.shard import StationHeader
@@ -144,13 +146,13 @@ class ShardOwner(_Owner):
         letters = [letter for number, letter in pipeline.dead_letters if number == self.number]
         unknown = {(letter.topic, letter.record.offset) for letter in letters[held.dead_letters_end :]}
         self.shard = Shard(self.journal.shelf, held.shard, pipeline.settings, pipeline.clock_ms, unknown)
-        self.publish(self.shard.key_changes(self.journal.last_changes))
+        self.publish(self.shard.key_changes(self.journal.last_changes), self.shard.standings.campaigns())
 
     def flush(self) -> None:
         """Dead letters, then the epoch, then the partials; only then the offsets count as committed."""
         shard, pipeline = self.shard, self.pipeline
         if not shard.has_changes():
-            self.publish([])
+            self.publish([], [])
             return
         out = shard.flush()
         entries = self.journal.shelf.write_down()
@@ -160,18 +162,19 @@ class ShardOwner(_Owner):
         end = sum(number == self.number for number, _ in pipeline.dead_letters)
         self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.forgetting)
         shard.forgotten_customers.clear()  # a station hands them to the churn rule, which is left out here
-        self.publish(out.keys)
+        self.publish(out.keys, campaigns_among(change.key for change in out.keys))
         for topic, progress in out.header.progress.items():
             pipeline.committed[topic, self.number] = progress[1]
 
-    def publish(self, keys: Sequence[KeyChange]) -> None:
-        """Tell the mergers the absolute numbers of what changed."""
+    def publish(self, keys: Sequence[KeyChange], campaigns: Sequence[str]) -> None:
+        """Tell the mergers the absolute numbers of what changed, and where campaigns stand."""
         watermark = self.shard.watermark
         if all(progress.newest_ms == NO_TIME for progress in watermark.partitions.values()):
             return
         partials = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in keys]
         place = (self.number, self.journal.generation, self.journal.epoch, watermark.current_ms)
-        for merger, value in pack(*place, partials, self.pipeline.partitions):
+        standings = self.shard.standings.of(campaigns)
+        for merger, value in pack(*place, partials, self.pipeline.partitions, standings):
             self.pipeline.produce()
             self.pipeline.partials[merger].append(value)
 
@@ -410,6 +413,11 @@ class Pipeline:
             for owner in self.mergers
             for snapshot in owner.merger.all_snapshots()
         }
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of all campaigns."""
+        return self.mergers[merger_of(LEDGER_KEY, self.partitions)].merger.ledger
 
     def watermarks(self) -> dict[int, int]:
         """The watermark of each shard."""
