@@ -8,7 +8,6 @@ a repeat overwrites and never adds.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
 from typing import NamedTuple
 
 from stream_app.state.shelf import Drawer, Shelf
@@ -56,16 +55,17 @@ class Ledger:
         """Take over a shard's word."""
         self._by_shard.setdefault(standing.campaign, {})[shard] = standing
         self._drawer.put(f"{standing.campaign}{_SEPARATOR}{shard}", standing)
-        self._merge(standing.campaign)
         self._changed.add(standing.campaign)
 
     def take_changed(self) -> set[str]:
-        """The campaigns that changed since the last call."""
+        """Bring the ledger up to date; returns the campaigns that changed since the last call."""
         changed, self._changed = self._changed, set()
-        return changed
+        for campaign in changed:
+            self._merge(campaign)
+        return changed & self._merged.keys()
 
     def campaign(self, name: str) -> Campaign | None:
-        """Where a campaign stands."""
+        """Where a campaign stood when the ledger was last brought up to date."""
         return self._merged.get(name)
 
     def predecessors(self, name: str, most: int) -> Campaign | None:
@@ -90,9 +90,8 @@ class Ledger:
         campaign, _, shard = name.rpartition(_SEPARATOR)
         if self._drawer.decode(value).newest_ms >= horizon_ms:
             return False
-        words = self._by_shard.get(campaign, {})
-        words.pop(int(shard), None)
-        self._merge(campaign)
+        self._by_shard.get(campaign, {}).pop(int(shard), None)
+        self._changed.add(campaign)
         return True
 
     def _merge(self, campaign: str) -> None:
@@ -102,18 +101,19 @@ class Ledger:
             del line[bisect_left(line, (old.first_delivery_ms, campaign))]
             if not line:
                 del self._lines[old.segment]
-        words = self._by_shard[campaign].values() if campaign in self._by_shard else ()
+        words = self._by_shard.get(campaign)
         if not words:
             self._by_shard.pop(campaign, None)
             return
-        merged = self._merged[campaign] = _together(list(words))
+        merged = self._merged[campaign] = _together(list(words.values()))
         insort(self._lines.setdefault(merged.segment, []), (merged.first_delivery_ms, campaign))
 
 
 def _together(words: list[Standing]) -> Campaign:
-    segments: Counter[str] = Counter()
+    segments: dict[str, int] = {}
     for word in words:
-        segments.update(word.segments)
+        for segment, number in word.segments.items():
+            segments[segment] = segments.get(segment, 0) + number
     most = max(segments.values(), default=0)
     return Campaign(
         min((segment for segment, number in segments.items() if number == most), default=""),

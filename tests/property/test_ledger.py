@@ -43,6 +43,7 @@ def test_the_ledger_holds_the_batch_totals(store: SliceStore, world: list[Json],
         take(made, step, crashes=True)
     made.settle()
     accepted = {event["event_id"]: event for event in world if event["event_type"] == "email.delivered"}
+    made.ledger.take_changed()
     segments: dict[str, Counter[str]] = defaultdict(Counter)
     for event in accepted.values():
         segments[event["campaign_id"]][event.get("segment") or ""] += 1
@@ -100,6 +101,8 @@ def test_what_is_older_than_the_horizon_is_forgotten(
     for (name, shard), standing in last.items():
         is_old = ledger.expired(f"{name}\0{shard}", msgspec.msgpack.encode(standing), horizon_ms)
         assert is_old == (standing.newest_ms < horizon_ms)
+    ledger.take_changed()
+    without.take_changed()
     for name in {standing.campaign for _, standing in told}:
         assert ledger.campaign(name) == without.campaign(name)
 
