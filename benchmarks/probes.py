@@ -24,10 +24,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.life import SEED, Counts, Json
 from stream_app.alerts.rules import Rule, load_rules
+from stream_app.alerts.sequential import is_beyond
 from stream_app.clock import now_ms
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.ingest.topics import alert_topic
-from stream_app.metrics.rates import wilson
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
 from tests.support.traffic import event
@@ -246,9 +246,10 @@ class Probes(threading.Thread):
 
 def evidence(rule: Rule) -> tuple[int, int]:
     """How many deliveries and how many opt-outs just make a rule over opt-outs fire."""
-    deliveries = rule.minimum_denominator
-    mildest = rule.levels[0][1]
-    fires = (optouts for optouts in range(1, deliveries) if wilson(optouts, deliveries)[0] > mildest)
+    deliveries = rule.minimum_evidence
+    mildest, window = rule.levels[0][1], rule.denominator_window
+    tried = range(1, deliveries)
+    fires = (optouts for optouts in tried if is_beyond(mildest, rule.direction, optouts, deliveries, window))
     return deliveries, next(fires)
 
 

@@ -6,7 +6,7 @@ on the same shelf as the numbers they rest on, so that a crash can neither lose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.detection import may_fire, observe
@@ -19,15 +19,17 @@ from stream_app.alerts.lifecycle import (
     advance_churn,
     retire,
 )
-from stream_app.alerts.rules import Rules
+from stream_app.alerts.observation import Look, Observation
+from stream_app.alerts.rule import Condition, Rule, Rules
+from stream_app.alerts.silence import breaks_at_ms, observe_silence
+from stream_app.alerts.spike_watch import SpikeWatch
 from stream_app.metrics.catalogue import Dimension
 from stream_app.state.shelf import Drawer, Shelf
 
 ALERT_KIND = "a:"
 _SEPARATOR = "\0"
-
-CountsAt = Callable[[str], Mapping[str, float]]
-"""The counts of a window, by its name."""
+_WAKING = (Condition.NO_DATA, Condition.SPIKE)
+"""What can come true without an event."""
 
 
 class AlertDesk:
@@ -37,6 +39,11 @@ class AlertDesk:
         self._rules = rules
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
         self._by_dimension = {dimension: rules.for_dimension(dimension) for dimension in Dimension}
+        self._waking = {
+            dimension: tuple(rule for rule in held if rule.condition in _WAKING)
+            for dimension, held in self._by_dimension.items()
+        }
+        self._spikes = SpikeWatch(shelf)
         self._active: dict[str, AlertState] = {}
         """Of dimension keys; those of customers may be many, and stay on the shelf."""
         self.customers: set[str] = set()
@@ -44,18 +51,41 @@ class AlertDesk:
         for name, state in self._drawer.items():
             self._note(name, state)
 
-    def judge(self, dimension: Dimension, key: str, counts: CountsAt, as_of_ms: int) -> list[AlertChange]:
+    def judge(self, dimension: Dimension, key: str, look: Look, as_of_ms: int) -> list[AlertChange]:
         """Hold a key's numbers against every rule of its dimension; returns what changed."""
         changes = []
         for rule in self._by_dimension[dimension]:
             if rule.matches(key):
                 name = _name(rule.name, dimension, key)
-                state = self._active.get(name)
-                if state is None and not may_fire(rule, counts):
-                    continue
-                step = advance(rule, state, observe(rule, counts), dimension, key, as_of_ms)
-                changes += self._keep(name, state, *step)
+                for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
+                    state = self._active.get(name)
+                    step = advance(rule, state, seen, dimension, key, seen_ms)
+                    changes += self._keep(name, state, *step)
         return changes
+
+    def _observations(
+        self, rule: Rule, full_key: str, look: Look, as_of_ms: int
+    ) -> list[tuple[int, Observation]]:
+        """What a rule sees of a key, each with its time; nothing where no alert can begin, go on or end by it."""
+        if rule.condition is Condition.SPIKE:
+            return self._spikes.observe(rule, full_key, look)
+        if rule.condition is Condition.NO_DATA:
+            return [(as_of_ms, observe_silence(rule, look, as_of_ms))]
+        if not may_fire(rule, look) and _name(rule.name, *full_key.split(":", 1)) not in self._active:
+            return []
+        return [(as_of_ms, observe(rule, look))]
+
+    def due_ms(self, dimension: Dimension, key: str, look: Look) -> int | None:
+        """When a key without an alert is to be judged again although no event comes; None where nothing can come true."""
+        due = []
+        for rule in self._waking[dimension]:
+            if rule.matches(key):
+                is_spike = rule.condition is Condition.SPIKE
+                full_key = f"{dimension}:{key}"
+                due.append(
+                    self._spikes.due_ms(rule, full_key, look) if is_spike else breaks_at_ms(rule, look)
+                )
+        return min((time_ms for time_ms in due if time_ms is not None), default=None)
 
     def judge_customer(
         self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int

@@ -1,60 +1,33 @@
-"""What one rule sees in the counts of one key. Stands between the snapshots and ``lifecycle``.
+"""What a rule over a rate sees in the counts of one key. Stands between the snapshots and ``lifecycle``. Pure.
 
 An observation is a pure function of a rule and the counts as they are now: it knows nothing of earlier
-ones. A proportion is judged by the end of its 95 % Wilson interval that lies nearer the healthy side, so
-that it is beyond a level only where chance is no explanation; a mean is judged by its value.
+ones. A proportion is beyond a level only where chance is no explanation: its 95 % Wilson interval lies beyond it, which
+is what the alert shows, and so does the sequential test, which holds however often one looks (``sequential``).
+A mean is judged by its value.
+
+A rule over a change is the same against another level: its own baseline, at the end of *its* interval that is nearer to
+the level, moved by the rule's share. So two intervals must lie apart, and by no less than the share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from stream_app.alerts.rules import Rule
-from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, TOTAL, WINDOWS
+from stream_app.alerts.observation import Counts, Evidence, Observation
+from stream_app.alerts.rule import Condition, Rule
+from stream_app.alerts.rule_reading import LONGEST_WINDOW
+from stream_app.alerts.sequential import is_beyond
+from stream_app.metrics.catalogue import TOTAL
 from stream_app.metrics.rates import RateValue, rate_of
 
-Counts = Callable[[str], Mapping[str, float]]
-"""The counts of a window, by the window's name, as shown (seconds, not milliseconds)."""
-
-LONGEST_WINDOW: Final = next(name for name, length in WINDOWS.items() if length == LONGEST_WINDOW_MS)
+Levels = tuple[tuple[str, float], ...]
 
 
-class Evidence(StrEnum):
-    """Whether an observation can say anything.
+class _Bar(NamedTuple):
+    """What a rate is held against: levels from mild to severe, and where a firing alert lets go of each."""
 
-    ``THIN``: the denominator is below the rule's minimum. ``QUIET``: a rule over ``total`` has had nothing
-    new in its denominator for the longest window, so that the matter is over and nobody can act on it.
-    """
-
-    ENOUGH = "enough"
-    THIN = "thin"
-    QUIET = "quiet"
-
-
-class Observation(NamedTuple):
-    """A rate as a rule sees it now.
-
-    ``baseline`` is the same rate outside the rule's window, None where there is nothing outside it.
-    ``severity`` is the highest level breached. ``held`` is the highest level that a firing alert would
-    keep: it lags behind ``severity`` by the rule's hysteresis. Without enough evidence both are None.
-    """
-
-    value: float | None
-    numerator: float
-    denominator: float
-    low: float | None
-    high: float | None
-    baseline: float | None
-    evidence: Evidence
-    severity: str | None
-    held: str | None
-
-    @property
-    def may_resolve(self) -> bool:
-        """Whether a firing alert has no reason left to fire."""
-        return self.held is None
+    levels: Levels
+    release: Levels
 
 
 def may_fire(rule: Rule, counts: Counts) -> bool:
@@ -65,14 +38,16 @@ def may_fire(rule: Rule, counts: Counts) -> bool:
         KeyError: as ``observe``.
     """
     numerator, denominator = _parts(rule, counts, rule.numerator_window, rule.denominator_window)
-    if denominator < rule.minimum_denominator:
+    if denominator < rule.minimum_evidence:
         return False
+    if rule.condition is Condition.CHANGE:
+        return True
     value, level = numerator / denominator, rule.levels[0][1]
     return value >= level if rule.direction == "above" else value <= level
 
 
 def observe(rule: Rule, counts: Counts) -> Observation:
-    """Judge a rule on the counts of one key.
+    """Judge a rule over a rate on the counts of one key.
 
     An alert needs evidence to fire and to go on firing: where a window has run empty or thin, nothing
     supports it any longer, and it resolves.
@@ -82,22 +57,40 @@ def observe(rule: Rule, counts: Counts) -> Observation:
     """
     rate = _windowed_rate(rule, counts)
     baseline = _baseline(rule, counts)
-    evidence = _evidence(rule, counts, rate.denominator)
+    bar = _bar(rule, baseline)
+    evidence = _evidence(rule, counts, rate.denominator) if bar else Evidence.THIN
     severity = held = None
-    if evidence is Evidence.ENOUGH:
-        bound = _judged_bound(rule.direction, rate.value, rate.low, rate.high)
-        severity = _worst(rule.levels, rule.direction, bound)
-        held = _worst(_release_levels(rule), rule.direction, bound)
-    return Observation(*rate, baseline, evidence, severity, held)
+    if bar and evidence is Evidence.ENOUGH:
+        bound = _judged_bound(rule.direction, rate)
+        severity = _severity(rule, rate, _beyond(bar.levels, rule.direction, bound))
+        held = _worst(_beyond(bar.release, rule.direction, bound))
+    seen = Observation(*rate, None if baseline is None else baseline.value, evidence, severity, held)
+    if bar is None or rule.condition is Condition.THRESHOLD:
+        return seen
+    return seen._replace(levels=bar.levels, resolve=bar.release[0][1])
 
 
-def _judged_bound(direction: str, value: float | None, low: float | None, high: float | None) -> float:
+def _severity(rule: Rule, rate: RateValue, beyond: Levels) -> str | None:
+    """The worst of the levels that the interval lies beyond and of which the sequential test says so too."""
+    if rate.low is None:
+        return _worst(beyond)
+    window, direction = rule.denominator_window, rule.direction
+    return _worst(
+        tuple(
+            (severity, level)
+            for severity, level in beyond
+            if is_beyond(level, direction, rate.numerator, rate.denominator, window)
+        )
+    )
+
+
+def _judged_bound(direction: str, rate: RateValue) -> float:
     """The number that is compared with a level: the interval's lower end for ``above``, its upper end for
     ``below``, and the value itself where there is no interval (means, and more events than trials)."""
-    bound = low if direction == "above" else high
+    bound = rate.low if direction == "above" else rate.high
     if bound is not None:
         return bound
-    return 0.0 if value is None else value
+    return 0.0 if rate.value is None else rate.value
 
 
 def _windowed_rate(rule: Rule, counts: Counts) -> RateValue:
@@ -119,7 +112,7 @@ def _ratio(rule: Rule, numerator: float, denominator: float) -> RateValue:
     return rate_of(plain, {"numerator": numerator, "denominator": denominator})
 
 
-def _baseline(rule: Rule, counts: Counts) -> float | None:
+def _baseline(rule: Rule, counts: Counts) -> RateValue | None:
     """What the rate is outside the rule's window: in ``total`` less the window. Where the denominator is
     ``total`` already, only the numerator has an outside."""
     if rule.numerator_window == TOTAL:
@@ -128,9 +121,28 @@ def _baseline(rule: Rule, counts: Counts) -> float | None:
     everything, denominator = _parts(rule, counts, TOTAL, TOTAL)
     if rule.denominator_window != TOTAL:
         denominator -= inside_denominator
-    if denominator < rule.minimum_denominator:
+    if denominator < rule.minimum_evidence:
         return None
-    return _ratio(rule, everything - inside, denominator).value
+    return _ratio(rule, everything - inside, denominator)
+
+
+def _bar(rule: Rule, baseline: RateValue | None) -> _Bar | None:
+    """The levels as values of the rate; None where they rest on a baseline that is not known."""
+    release = _release_levels(rule)
+    if rule.condition is Condition.THRESHOLD:
+        return _Bar(rule.levels, release)
+    if baseline is None:
+        return None
+    is_above = rule.direction == "above"
+    usual = baseline.high if is_above else baseline.low
+    if usual is None:
+        usual = baseline.value or 0.0
+    sign = 1 if is_above else -1
+    moved, let_go = (
+        tuple((severity, usual * (1 + sign * share)) for severity, share in shares)
+        for shares in (rule.levels, release)
+    )
+    return _Bar(moved, let_go)
 
 
 def _evidence(rule: Rule, counts: Counts, denominator: float) -> Evidence:
@@ -138,18 +150,21 @@ def _evidence(rule: Rule, counts: Counts, denominator: float) -> Evidence:
         _, recent = _parts(rule, counts, LONGEST_WINDOW, LONGEST_WINDOW)
         if recent == 0:
             return Evidence.QUIET
-    return Evidence.ENOUGH if denominator >= rule.minimum_denominator else Evidence.THIN
+    return Evidence.ENOUGH if denominator >= rule.minimum_evidence else Evidence.THIN
 
 
-def _release_levels(rule: Rule) -> tuple[tuple[str, float], ...]:
+def _release_levels(rule: Rule) -> Levels:
     """Where a firing alert lets go of each level: the mildest at ``resolve``, the others as far from their
     level in proportion, so that severity does not flicker either."""
     mildest = rule.levels[0][1]
     return tuple((severity, level / mildest * rule.resolve) for severity, level in rule.levels)
 
 
-def _worst(levels: tuple[tuple[str, float], ...], direction: str, bound: float) -> str | None:
-    """The most severe level that a bound lies beyond; a bound on the level itself is not beyond it."""
+def _beyond(levels: Levels, direction: str, bound: float) -> Levels:
+    """The levels that a bound lies beyond; a bound on the level itself is not beyond it."""
     sign = 1 if direction == "above" else -1
-    beyond = [severity for severity, level in levels if sign * (bound - level) > 0]
-    return beyond[-1] if beyond else None
+    return tuple((severity, level) for severity, level in levels if sign * (bound - level) > 0)
+
+
+def _worst(levels: Levels) -> str | None:
+    return levels[-1][0] if levels else None

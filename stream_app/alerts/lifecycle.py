@@ -1,4 +1,4 @@
-"""The life of an alert: inactive → pending → firing → resolved → inactive. Stands behind ``detection``.
+"""The life of an alert: inactive → pending → firing → resolved → inactive. Stands behind ``observation``.
 
 Pure and deterministic: the state, what is observed now and the time (event time, the snapshot's ``as_of``)
 give the next state and at most one change to tell. The state is the last change told, so that a worker
@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from stream_app.alerts.churn import Assessment, ChurnRule
-from stream_app.alerts.detection import Observation
-from stream_app.alerts.rules import CHURN, SEVERITIES, Rule
+from stream_app.alerts.observation import Observation
+from stream_app.alerts.rule import CHURN, SEVERITIES, Rule
 
 PENDING: Literal["pending"] = "pending"
 FIRING: Literal["firing"] = "firing"
@@ -27,9 +27,10 @@ CUSTOMER = "customer"
 class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One change of an alert's state or severity, with the numbers it rests on. Times are milliseconds.
 
-    ``revision`` counts the changes of severity (of band, for churn) since the alert began to fire.
+    ``revision`` counts what was told since the alert began to fire: changes of severity (of band, for churn), and
+    repeats, which are told because an alert still fires (``repeated``).
     ``threshold`` is the level of ``severity``; ``resolve`` the level at which the alert lets go.
-    ``evidence`` is a value of ``detection.Evidence``. Of churn alerts ``value`` is the score and ``band`` its
+    ``evidence`` is a value of ``observation.Evidence``, ``condition`` one of ``rule.Condition``. Of churn alerts ``value`` is the score and ``band`` its
     band, which a resolved one may have none of.
     New fields go to the end and have a default: older states must still decode.
     """
@@ -62,12 +63,17 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     opted_out: bool = False
     runbook: str | None = None
+    condition: str = "threshold"
+    chance: float | None = None
+    repeated: bool = False
 
 
 class AlertState(msgspec.Struct, frozen=True, array_like=True):
-    """A pending or firing alert; an inactive one has no state. Holds the last change that was told."""
+    """A pending or firing alert; an inactive one has no state. Holds the last change that was told, and since when an
+    alert that still fires has had no reason to (see ``Rule.keep_firing_ms``)."""
 
     last: AlertChange
+    calm_since_ms: int | None = None
 
 
 Step = tuple[AlertState | None, AlertChange | None]
@@ -97,13 +103,13 @@ def advance(
     if last.state == PENDING:
         return _from_pending(rule, state, observation, as_of_ms)
     if observation.may_resolve:
-        if as_of_ms <= last.started_at_ms:
-            return state, None
-        return None, _again(rule, observation, last, as_of_ms, state=RESOLVED, ended_at_ms=as_of_ms)
+        return _from_calm(rule, state, observation, as_of_ms)
     severity = _severity_now(last.severity, observation)
-    if severity == last.severity:
-        return state, None
-    return _tell(_again(rule, observation, last, as_of_ms, severity=severity, revision=last.revision + 1))
+    if severity != last.severity:
+        return _tell(_again(rule, observation, last, as_of_ms, severity=severity, revision=last.revision + 1))
+    if rule.repeat_ms and as_of_ms - last.as_of_ms >= rule.repeat_ms:
+        return _tell(_again(rule, observation, last, as_of_ms, repeated=True, revision=last.revision + 1))
+    return (state if state.calm_since_ms is None else AlertState(last)), None
 
 
 def due_ms(rule: Rule, state: AlertState | None) -> int | None:
@@ -177,6 +183,17 @@ def _from_pending(rule: Rule, state: AlertState, observation: Observation, as_of
     return _tell(_change(rule, observation, last.dimension, last.key, as_of_ms, FIRING, observation.severity))
 
 
+def _from_calm(rule: Rule, state: AlertState, observation: Observation, as_of_ms: int) -> Step:
+    """A firing alert without a reason resolves when that has lasted, so that one that flickers stays one alert."""
+    last = state.last
+    if as_of_ms <= last.started_at_ms:
+        return state, None
+    since_ms = as_of_ms if state.calm_since_ms is None else state.calm_since_ms
+    if as_of_ms - since_ms >= rule.keep_firing_ms:
+        return None, _again(rule, observation, last, as_of_ms, state=RESOLVED, ended_at_ms=as_of_ms)
+    return (state if since_ms == state.calm_since_ms else AlertState(last, since_ms)), None
+
+
 def _severity_now(last: str, observation: Observation) -> str:
     """A firing alert's severity: up with what is breached, down no further than what is held."""
     ranks = [
@@ -209,9 +226,11 @@ def _change(
         direction=rule.direction,
         window=rule.window,
         denominator_window=rule.denominator_window,
-        threshold=rule.threshold(severity),
-        resolve=rule.resolve,
+        threshold=observation.threshold(rule, severity),
+        resolve=rule.resolve if observation.resolve is None else observation.resolve,
         runbook=rule.runbook,
+        condition=rule.condition.value,
+        chance=observation.chance,
         value=observation.value,
         numerator=observation.numerator,
         denominator=observation.denominator,

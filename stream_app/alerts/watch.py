@@ -1,20 +1,20 @@
 """The watch over the merged numbers: which keys are judged, and as of when. Pure.
 
 Stands between the merger and the alert desk. A key is judged when it changed; one with a pending or firing
-alert also as time goes on, because windows empty and waits end without an event.
+alert also as time goes on, because windows empty and waits end without an event; and one that a rule over silence or
+spikes watches at the time when that can come true.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from heapq import heappop, heappush
 
 from stream_app.alerts.desk import AlertDesk
+from stream_app.alerts.key_look import KeyLook
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.metrics.catalogue import PANE_MS
-from stream_app.metrics.cells import Numbers
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.snapshots import split_key
-from stream_app.metrics.windows import MergedKey
 
 
 class MetricWatch:
@@ -24,27 +24,50 @@ class MetricWatch:
         self._merger = merger
         self._desk = desk
         self._judged_at: dict[str, int] = {}
-        self._now_ms = 0
+        self._now_ms = merger.watermark_ms
+        self._due: list[tuple[int, str]] = []
+        self._waiting: dict[str, int] = {}
+        for name in merger.names():
+            self._wait(name)
 
     def judge(self) -> list[AlertChange]:
         """Judge what has to be judged since the last call; returns what changed."""
         # A shard that speaks for the first time can take the watermark back; an alert's time never goes back.
         self._now_ms = max(self._now_ms, self._merger.watermark_ms)
-        changed = self._merger.take_changed()
+        must = self._merger.take_changed() | self._take_due()
         active = self._desk.active_keys()
         changes: list[AlertChange] = []
-        for name in sorted(changed | active):
-            merged = self._merger.key(name)
-            if merged is None:
-                continue
-            edge = max(merged.as_of_ms, self._now_ms) // PANE_MS
-            if name in changed or self._judged_at.get(name) != edge:
+        for name in sorted(must | active):
+            look, edge = self._look(name)
+            if look is not None and (name in must or self._judged_at.get(name) != edge):
                 self._judged_at[name] = edge
-                dimension, key = split_key(name)
-                changes += self._desk.judge(dimension, key, partial(_counts, merged, edge), edge * PANE_MS)
+                changes += self._desk.judge(*split_key(name), look, edge * PANE_MS)
+                self._wait(name)
         self._judged_at = {name: edge for name, edge in self._judged_at.items() if name in active}
         return changes
 
+    def _look(self, name: str) -> tuple[KeyLook | None, int]:
+        """A key as of now, and the edge that is; None where there is no such key any more."""
+        merged = self._merger.key(name)
+        if merged is None:
+            return None, 0
+        edge = max(merged.as_of_ms, self._now_ms) // PANE_MS
+        return KeyLook(merged, edge, self._now_ms), edge
 
-def _counts(merged: MergedKey, edge: int, window: str) -> Numbers:
-    return Numbers(merged.window_at(window, edge))
+    def _take_due(self) -> set[str]:
+        """The keys whose time has come."""
+        taken = set()
+        while self._due and self._due[0][0] <= self._now_ms:
+            due_ms, name = heappop(self._due)
+            if self._waiting.get(name) == due_ms:
+                del self._waiting[name]
+                taken.add(name)
+        return taken
+
+    def _wait(self, name: str) -> None:
+        """Have a key judged at its time. Where that moves on later, it is judged in vain, and waits again."""
+        look, _ = self._look(name)
+        due_ms = None if look is None else self._desk.due_ms(*split_key(name), look)
+        if due_ms is not None and self._now_ms < due_ms < self._waiting.get(name, due_ms + 1):
+            self._waiting[name] = due_ms
+            heappush(self._due, (due_ms, name))

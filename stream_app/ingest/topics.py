@@ -19,7 +19,7 @@ TICKETS: Final = "tickets"
 INPUT_TOPICS: Final = (EMAIL_DELIVERIES, EMAIL_OPENS, EMAIL_CLICKS, EMAIL_OPTOUTS, CHATS, CARTS, TICKETS)
 
 METRICS: Final = "metrics"
-ALERT_TOPICS: Final = ("alerts.ctr", "alerts.optout", "alerts.abandonment", "alerts.churn")
+ALERT_TOPICS: Final = ("alerts.ctr", "alerts.optout", "alerts.abandonment", "alerts.service", "alerts.churn")
 DEAD_LETTERS: Final = "deadletters"
 PARTIALS: Final = "partials"  # internal: from the shards to the mergers
 
@@ -30,5 +30,5 @@ OUTPUT_TOPICS: Final = (METRICS, *ALERT_TOPICS, DEAD_LETTERS)
 
 
 def alert_topic(kind: str) -> str:
-    """The topic that alerts of a kind (``ctr``, ``optout``, ``abandonment``, ``churn``) go to."""
+    """The topic that alerts of a kind (``ctr``, ``optout``, ``abandonment``, ``service``, ``churn``) go to."""
     return f"alerts.{kind}"

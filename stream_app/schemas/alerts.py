@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from stream_app.alerts.lifecycle import AlertChange, fingerprint
 from stream_app.alerts.message import alert_json
-from stream_app.alerts.rules import SEVERITIES
+from stream_app.alerts.rules import SEVERITIES, Condition
 from stream_app.ingest import topics
 from stream_app.metrics.catalogue import Dimension
 from stream_app.schemas.events import JSON_SCHEMA
@@ -21,7 +21,7 @@ from stream_app.schemas.snapshots import ALL_WINDOWS, EMITTED_TIME, SHARE
 
 
 def alert_schema() -> Json:
-    """The value of a record on the four alert topics: a change of an alert's state."""
+    """The value of a record on the alert topics: a change of an alert's state."""
     kinds = [name.removeprefix("alerts.") for name in topics.ALERT_TOPICS]
     measured = {
         "required": ["window", "value", "threshold", "baseline", "numerator", "denominator", "low", "high"]
@@ -46,7 +46,6 @@ def alert_schema() -> Json:
 
 
 def _alert_properties(kinds: list[str]) -> Json:
-    number: Json = {"type": ["number", "null"]}
     return {
         "fingerprint": {
             "description": "the same for every state of one alert",
@@ -66,17 +65,16 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "the window that the rule looks at; null for churn",
             "enum": [*ALL_WINDOWS, None],
         },
-        "value": {"description": "what was measured; null where there is no denominator", **number},
-        "threshold": {"description": "what the rule allows", **number},
-        "baseline": {"description": "what is usual, where that is known", **number},
-        "numerator": {"description": "of the value", **number},
-        "denominator": {"description": "of the value", **number},
-        "low": {"description": "the interval's lower bound, where there is one", **number},
-        "high": {"description": "the interval's upper bound, where there is one", **number},
+        **_numbers(),
         "score": {"description": "churn: how likely the customer is to leave", **SHARE, "type": "number"},
         "band": {
             "description": "churn: the band of the score; null below the lowest",
             "type": ["string", "null"],
+        },
+        "metric": {"description": "the rate or count; not in churn alerts", "type": ["string", "null"]},
+        "condition": {
+            "description": "what makes the rule fire; not in churn alerts",
+            "enum": [str(condition) for condition in Condition],
         },
         "runbook": {"description": "what to do, where the rule says so", "type": "string"},
         "started_at": {"description": "when it began", **EMITTED_TIME},
@@ -88,6 +86,25 @@ def _alert_properties(kinds: list[str]) -> Json:
         "as_of": {"description": "the event time that the numbers are from", **EMITTED_TIME},
         "summary": {"description": "one sentence for a person", "type": "string", "minLength": 1},
         "reasons": {"description": "why", "type": "array", "items": {"type": "string"}},
+    }
+
+
+def _numbers() -> Json:
+    number: Json = {"type": ["number", "null"]}
+    return {
+        "value": {
+            "description": "what was measured: the rate, the count, or the seconds of silence; null where there is none",
+            **number,
+        },
+        "threshold": {
+            "description": "what the rule allows, as a value; null for a spike, whose level is a chance",
+            **number,
+        },
+        "baseline": {"description": "what is usual, where that is known", **number},
+        "numerator": {"description": "of the value", **number},
+        "denominator": {"description": "of the value", **number},
+        "low": {"description": "the interval's lower bound, where there is one", **number},
+        "high": {"description": "the interval's upper bound, where there is one", **number},
     }
 
 

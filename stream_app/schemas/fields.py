@@ -67,8 +67,9 @@ TOPIC_MEANINGS: Final = {
     topics.TICKETS: "cases, from their opening to their rating",
     topics.METRICS: "live metrics: the newest snapshot of each campaign, segment, channel, and of all",
     "alerts.ctr": "alerts on click rates",
-    "alerts.optout": "alerts on opt-outs and complaints",
-    "alerts.abandonment": "alerts on abandoned carts",
+    "alerts.optout": "alerts on opt-outs, complaints and bounces: on who can be reached no longer",
+    "alerts.abandonment": "alerts on carts: abandoned ones, and none at all",
+    "alerts.service": "alerts on chats and tickets",
     "alerts.churn": "alerts on customers who are likely to leave",
     topics.DEAD_LETTERS: "records that are not counted: the original bytes, with the reason in the headers",
 }

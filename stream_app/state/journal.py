@@ -190,25 +190,11 @@ class Journal:
             index = self._next_slice
             self._next_slice = (index + 1) % SLICES
             self._slice_epochs[index] = self.epoch
-            entries = self._sweep(index, forgetting(index))
+            entries = sweep(self.shelf, index, forgetting(index))
             size = _size(entries)
             written.append((index, (entries, size)))
             budget -= size
         return written
-
-    def _sweep(self, index: int, expired: Expired | None) -> list[Rested]:
-        """The entries of a slice, without those that may be forgotten, which leave the shelf."""
-        shelf = self.shelf
-        entries = shelf.slices.entries(index)
-        if expired is None:
-            return entries
-        gone = {key for key, value in entries if shelf.is_clean(key) and expired(key, value)}
-        if not gone:
-            return entries
-        shelf.slices.write((key, None) for key in gone)
-        for key in gone:
-            shelf.hot.pop(key, None)
-        return [entry for entry in entries if entry[0] not in gone]
 
     def _apply(self, chunks: list[Chunk]) -> None:
         changes = [entry for chunk in chunks for entry in chunk.changes]
@@ -231,6 +217,20 @@ class Journal:
 
 def nothing(index: int) -> None:
     """Nothing may be forgotten."""
+
+
+def sweep(shelf: Shelf, index: int, expired: Expired | None) -> list[Rested]:
+    """The entries of a slice, without those that may be forgotten, which leave the shelf."""
+    entries = shelf.slices.entries(index)
+    if expired is None:
+        return entries
+    gone = {key for key, value in entries if shelf.is_clean(key) and expired(key, value)}
+    if not gone:
+        return entries
+    shelf.slices.write((key, None) for key in gone)
+    for key in gone:
+        shelf.hot.pop(key, None)
+    return [entry for entry in entries if entry[0] not in gone]
 
 
 def _add_header(chunks: list[Chunk], header: bytes | None) -> None:

@@ -73,6 +73,11 @@ class Lifecycles:
             if issubclass(event_class, base)
         }
 
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """When the next timer rings: once the watermark is past it."""
+        return self._timers[0][0] if self._timers else None
+
     def pass_time(self, load: Callable[[str], Customer], save: Callable[[str, Customer], None]) -> None:
         """Let come true what waited for a deadline that the watermark has passed, for customers to be loaded and
         saved by their ids."""

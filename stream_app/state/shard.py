@@ -148,6 +148,11 @@ class Shard:
         if self.watermark.tick(clock_ms):
             self._pass_time()
 
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """The event time behind which the next cart, chat or ticket may come true by itself; None if none waits."""
+        return self._lifecycles.next_deadline_ms
+
     def has_changes(self) -> bool:
         """Whether a flush would take anything out."""
         return self.unflushed > 0 or self._tallies.has_changes() or bool(self._changed_customers)

@@ -268,7 +268,9 @@ def test_no_change_is_told_twice_also_over_a_restart(evidence: Evidence) -> None
 
 def test_an_alerts_json_has_the_fields_of_the_contract(evidence: Evidence) -> None:
     for told in evidence.told:
-        extra = {"churn": ["score", "band"], "optout": ["runbook"]}.get(told.data["kind"], [])
+        kind = told.data["kind"]
+        extra = ["score", "band"] if kind == "churn" else ["metric", "condition"]
+        extra += ["runbook"] if kind == "optout" else []
         assert list(told.data) == [*FIELDS, *extra]
         assert told.data["summary"]
         assert told.data["reasons"] or told.data["state"] == "resolved"

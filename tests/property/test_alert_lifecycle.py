@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.alerts.churn import Assessment
-from stream_app.alerts.detection import Evidence, Observation, observe
+from stream_app.alerts.detection import observe
 from stream_app.alerts.lifecycle import AlertChange, AlertState, Step, advance, advance_churn
 from stream_app.alerts.message import alert_id, alert_record
-from stream_app.alerts.rules import SEVERITIES, load_rules
+from stream_app.alerts.observation import Evidence, Observation
+from stream_app.alerts.rules import SEVERITIES, Rule, load_rules
 
 RULES = load_rules()
 RULE = next(rule for rule in RULES.rules if rule.name == "abandonment-high")
@@ -30,6 +31,13 @@ observations = st.sampled_from(_PAIRS).map(
 panes = st.sampled_from([0, 0, 1, 3])  # 0: late events move the counts, not the time
 steps = st.lists(st.tuples(panes, observations), max_size=40)
 waits = st.sampled_from([0, PANE_MS, 5 * PANE_MS])
+variants = st.builds(
+    replace,
+    st.just(RULE),
+    wait_ms=waits,
+    keep_firing_ms=st.sampled_from([0, PANE_MS, 4 * PANE_MS]),
+    repeat_ms=st.sampled_from([0, 2 * PANE_MS]),
+)
 churn_steps = st.lists(
     st.tuples(
         panes,
@@ -40,9 +48,9 @@ churn_steps = st.lists(
 )
 
 
-def play(wait_ms: int, taken: list[tuple[int, Observation]]) -> list[AlertChange]:
+def play(rule: Rule, taken: list[tuple[int, Observation]]) -> list[AlertChange]:
     """All changes; the state goes through its encoding at every step, as a table's value does."""
-    rule, state, changes, now = replace(RULE, wait_ms=wait_ms), None, [], START
+    state, changes, now = None, [], START
     for pane, observation in taken:
         now += pane * PANE_MS
         state, change = reread(advance(rule, state, observation, "all", "all", now))
@@ -73,7 +81,7 @@ def reread(step: Step) -> Step:
 
 
 def check_form(changes: list[AlertChange]) -> None:
-    """Pending comes before firing, resolved after it; a repeated firing differs in severity or band."""
+    """Pending comes before firing, resolved after it; a further firing differs in severity or band, or is a repeat."""
     before: AlertChange | None = None
     for change in changes:
         firing_before = before is not None and before.state == "firing"
@@ -88,44 +96,56 @@ def check_form(changes: list[AlertChange]) -> None:
         if firing_before and before is not None:
             assert change.started_at_ms == before.started_at_ms
             same = (change.severity, change.band) == (before.severity, before.band)
-            assert change.state == "resolved" or not same
+            assert change.state == "resolved" or not same or change.repeated
         before = change
     ids = [alert_id(change) for change in changes]
     assert len(set(ids)) == len(ids)
     assert len({change.fingerprint for change in changes}) <= 1
 
 
-@given(waits, steps)
-def test_any_observations_give_a_well_formed_life(wait_ms: int, taken: list[tuple[int, Observation]]) -> None:
-    changes = play(wait_ms, taken)
+@given(variants, steps)
+def test_any_observations_give_a_well_formed_life(rule: Rule, taken: list[tuple[int, Observation]]) -> None:
+    changes = play(rule, taken)
     check_form(changes)
-    assert all(change.state != "pending" for change in changes) or wait_ms > 0
+    assert all(change.state != "pending" for change in changes) or rule.wait_ms > 0
 
 
-@given(waits, steps)
-def test_a_replay_tells_the_same(wait_ms: int, taken: list[tuple[int, Observation]]) -> None:
-    first = [alert_record(change, "/e") for change in play(wait_ms, taken)]
-    assert [alert_record(change, "/e") for change in play(wait_ms, taken)] == first
+@given(variants, steps)
+def test_a_replay_tells_the_same(rule: Rule, taken: list[tuple[int, Observation]]) -> None:
+    first = [alert_record(change, "/e") for change in play(rule, taken)]
+    assert [alert_record(change, "/e") for change in play(rule, taken)] == first
 
 
-@given(waits, steps)
-def test_a_waiting_alert_fires_only_after_its_wait(
-    wait_ms: int, taken: list[tuple[int, Observation]]
-) -> None:
+@given(variants, steps)
+def test_a_waiting_alert_fires_only_after_its_wait(rule: Rule, taken: list[tuple[int, Observation]]) -> None:
     pending_since = None
-    for change in play(wait_ms, taken):
+    for change in play(rule, taken):
         if change.state == "pending":
             pending_since = change.started_at_ms
-        elif change.state == "firing" and change.revision == 0 and wait_ms:
+        elif change.state == "firing" and change.revision == 0 and rule.wait_ms:
             assert pending_since is not None
-            assert change.started_at_ms - pending_since >= wait_ms
+            assert change.started_at_ms - pending_since >= rule.wait_ms
 
 
-@given(waits, steps)
-def test_without_a_reason_every_alert_ends(wait_ms: int, taken: list[tuple[int, Observation]]) -> None:
+@given(variants, steps)
+def test_without_a_reason_every_alert_ends(rule: Rule, taken: list[tuple[int, Observation]]) -> None:
     calm = Observation(0.1, 10.0, 100.0, 0.05, 0.17, None, Evidence.ENOUGH, None, None)
-    changes = play(wait_ms, [*taken, (1, calm)])
+    changes = play(rule, [*taken, (1, calm), (5, calm)])
     assert not changes or changes[-1].state in ("resolved", "pending")
+
+
+@given(variants, steps)
+def test_calm_shorter_than_the_hold_ends_no_alert(rule: Rule, taken: list[tuple[int, Observation]]) -> None:
+    """Every alert that resolves had been without a reason for as long as its rule asks."""
+    now, calm_since, ends = START, None, []
+    for pane, observation in taken:
+        now += pane * PANE_MS
+        calm_since = (now if calm_since is None else calm_since) if observation.may_resolve else None
+        ends.append((now, calm_since))
+    for change in play(rule, taken):
+        if change.state == "resolved":
+            since = [begun for time_ms, begun in ends if time_ms == change.as_of_ms and begun is not None]
+            assert since and change.as_of_ms - min(since) >= rule.keep_firing_ms
 
 
 @given(churn_steps)

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from stream_app.alerts.lifecycle import AlertChange, fingerprint
-from stream_app.alerts.message import alert_id, alert_json, alert_record, reasons, summary
+from stream_app.alerts.message import alert_id, alert_json, alert_record
+from stream_app.alerts.wording import reasons, summary
 from stream_app.clock import HOUR_MS, MINUTE_MS
 
 START = 1_795_341_600_000  # 2026-11-22T10:00:00Z
@@ -40,6 +41,45 @@ SPIKE = AlertChange(
     high=0.0296,
     evidence="enough",
 )
+SURGE = AlertChange(
+    fingerprint=fingerprint("complaints", "all", "all"),
+    rule="complaints",
+    kind="optout",
+    condition="spike",
+    state="firing",
+    severity="warning",
+    dimension="all",
+    key="all",
+    started_at_ms=START,
+    as_of_ms=START,
+    metric="complaints",
+    window="5m",
+    denominator_window="5m",
+    value=31.0,
+    numerator=31.0,
+    baseline=4.2,
+    chance=0.0004,
+    evidence="enough",
+)
+SILENCE = AlertChange(
+    fingerprint=fingerprint("carts-silent", "all", "all"),
+    rule="carts-silent",
+    kind="abandonment",
+    condition="no_data",
+    state="firing",
+    severity="critical",
+    dimension="all",
+    key="all",
+    started_at_ms=START,
+    as_of_ms=START,
+    metric="carts_started",
+    window="24h",
+    denominator_window="24h",
+    value=11_400.0,
+    numerator=1_200.0,
+    threshold=10_800.0,
+    evidence="enough",
+)
 LOST = AlertChange(
     fingerprint=fingerprint("churn-risk", "customer", "c-1"),
     rule="churn-risk",
@@ -64,7 +104,7 @@ def changed(change: AlertChange, **fields: Any) -> AlertChange:
 
 def test_the_value_has_exactly_the_contracts_fields() -> None:
     value = orjson.loads(alert_record(SPIKE, "/engagement").value)
-    assert list(value) == FIELDS
+    assert list(value) == [*FIELDS, "metric", "condition"]
     assert value["started_at"] == "2026-11-22T10:00:00.000Z"
     assert value["ended_at"] is None
     assert (value["numerator"], value["denominator"]) == (31, 1480)
@@ -185,6 +225,43 @@ ENDED = {"state": "resolved", "ended_at_ms": START + 80 * MINUTE_MS, "as_of_ms":
             "in 1h), above the level of 90 s.",
         ),
         (
+            changed(SPIKE, condition="change", value=0.012, threshold=0.0105, baseline=0.01),
+            "Critical: opt-out rate of campaign spring-sale is 1.2 % (31 opt-outs in 1h against 1,480 deliveries "
+            "in total), 20 % above the usual 1 %.",
+        ),
+        (
+            SURGE,
+            "Warning: all customers: 31 complaints in 15 min, where 4.2 are usual.",
+        ),
+        (
+            changed(SURGE, **ENDED, value=3.0),
+            "Resolved after 1 h 20 min: complaints of all customers are near to what is usual (3 complaints in 15 min, "
+            "4.2 are usual).",
+        ),
+        (
+            changed(SURGE, **ENDED, value=3.0, evidence="thin"),
+            "Resolved after 1 h 20 min: complaints of all customers have too little left to judge "
+            "(3 complaints in 15 min).",
+        ),
+        (
+            SILENCE,
+            "Critical: no carts started of all customers for 3 h 10 min, longer than the level of 3 h.",
+        ),
+        (
+            changed(SILENCE, state="pending"),
+            "Pending critical: no carts started of all customers for 3 h 10 min, longer than the level of 3 h, and "
+            "fires if it stays so.",
+        ),
+        (
+            changed(SILENCE, **ENDED, value=0.0),
+            "Resolved after 1 h 20 min: carts started of all customers are coming again.",
+        ),
+        (
+            changed(SILENCE, **ENDED, value=None, evidence="quiet"),
+            "Resolved after 1 h 20 min: carts started of all customers have not come for 24h, so that silence is what "
+            "is usual now.",
+        ),
+        (
             LOST,
             'Critical: customer c-1 is in band "lost", churn score 0.93: no open or click in the last 8 messages; '
             "opened or clicked before.",
@@ -212,6 +289,24 @@ def test_reasons_of_a_rule_are_its_numbers() -> None:
     assert reasons(changed(SPIKE, revision=1))[-1] == (
         "firing since 2026-11-22T10:00:00.000Z, the severity is now critical"
     )
+
+
+def test_reasons_of_a_repeat_say_that_it_still_fires() -> None:
+    again = changed(SPIKE, revision=1, repeated=True)
+    assert reasons(again)[-1] == "firing since 2026-11-22T10:00:00.000Z, the severity is still critical"
+
+
+def test_reasons_of_the_conditions_over_the_past_and_over_counts() -> None:
+    moved = changed(SPIKE, condition="change", threshold=0.0105)
+    assert reasons(moved)[-2:] == ["0.2 % before this window", "fires when it is above 1.05 %"]
+    assert reasons(SURGE) == [
+        "31 complaints in 15 min, 4.2 are usual",
+        "of the days without a spike, 0.04 % hold such a count",
+    ]
+    assert reasons(SILENCE) == [
+        "1,200 carts started in the last 24h",
+        "no carts started of all customers for 3 h 10 min",
+    ]
 
 
 def test_reasons_of_an_optout_come_first() -> None:

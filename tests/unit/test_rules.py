@@ -1,11 +1,13 @@
 """Rules files: the shipped one is sound, and each kind of mistake is named with its line and the mend."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from stream_app.alerts.rules import KINDS, RulesError, load_rules
-from stream_app.clock import HOUR_MS
+from stream_app.alerts.rules import KINDS, SHIPPED, Condition, RulesError, load_rules
+from stream_app.clock import HOUR_MS, MINUTE_MS
+from stream_app.metrics.catalogue import Dimension
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "rules"
 
@@ -42,7 +44,7 @@ MISTAKES = [
     (
         "unknown_kind",
         3,
-        'rule "spike": kind = "opt-out" is unknown; did you mean "optout", out of ctr, optout, abandonment?',
+        'rule "spike": kind = "opt-out" is unknown; did you mean "optout", out of ctr, optout, abandonment, service?',
     ),
     (
         "unknown_dimension",
@@ -62,7 +64,7 @@ MISTAKES = [
     (
         "metric_is_a_count",
         5,
-        'rule "spike": metric = "optouts" is a count, and rules judge rates; did you mean "optout_rate"?',
+        'rule "spike": metric = "optouts" is a count, and condition = "threshold" judges rates; did you mean "optout_rate"?',
     ),
     (
         "metric_not_in_dimension",
@@ -98,7 +100,11 @@ MISTAKES = [
         'deliveries by hours; write denominator_window = "total" beside a shorter '
         "numerator_window",
     ),
-    ("keys_are_a_list", 11, 'rule "spike": keys has the wrong type; write keys = "spring-*"'),
+    (
+        "keys_are_a_number",
+        11,
+        'rule "spike": keys = 3 has the wrong type; write keys = "spring-*" or keys = ["spring-*"]',
+    ),
     (
         "unknown_direction",
         7,
@@ -126,14 +132,12 @@ MISTAKES = [
     (
         "resolve_side",
         9,
-        'rule "spike": resolve = 0.006 is on the wrong side; with direction above write at '
-        "most 0.005, the mildest level",
+        'rule "spike": resolve = 0.006 is on the wrong side; write at most 0.005, the mildest level',
     ),
     (
         "resolve_side_below",
         10,
-        'rule "spike": resolve = 0.004 is on the wrong side; with direction below write at '
-        "least 0.01, the mildest level",
+        'rule "spike": resolve = 0.004 is on the wrong side; write at least 0.01, the mildest level',
     ),
     (
         "no_evidence",
@@ -159,6 +163,94 @@ MISTAKES = [
         "second_rule",
         18,
         'rule "second": window = "totals" is unknown; did you mean "total", out of 1m, 5m, 1h, 24h, total?',
+    ),
+    (
+        "unknown_condition",
+        4,
+        'rule "spike": condition = "changes" is unknown; did you mean "change", out of threshold, change, spike, '
+        "no_data?",
+    ),
+    (
+        "key_of_another_condition",
+        10,
+        'rule "spike": window = "1h" has no meaning with condition = "no_data"; leave it out',
+    ),
+    ("change_in_total", 7, 'rule "spike": window = "total" is unknown; use one of 1m, 5m, 1h, 24h'),
+    (
+        "change_short_window",
+        7,
+        'rule "spike": window = "1h" is too short for ctr, which follows deliveries by hours; write window = "24h"',
+    ),
+    (
+        "change_below_nothing",
+        9,
+        'rule "spike": critical = 1.5 is out of range; write a number above 0 and at most 1 (a share: 0.5 is 50 %), '
+        "such as 0.01",
+    ),
+    (
+        "change_resolve_side",
+        10,
+        'rule "spike": resolve = 0.3 is on the wrong side; write at most 0.2, the mildest level',
+    ),
+    (
+        "metric_is_a_rate",
+        6,
+        'rule "spike": metric = "complaint_rate" is a rate, and condition = "spike" judges counts; did you mean '
+        '"complaints"?',
+    ),
+    (
+        "metric_is_an_amount",
+        6,
+        'rule "spike": metric = "purchased_value" is unknown; did you mean "carts_purchased"?',
+    ),
+    (
+        "count_not_in_dimension",
+        6,
+        'rule "spike": metric = "complaints" does not exist in dimension "channel"; use it in one of all, campaign, '
+        "segment",
+    ),
+    ("spike_window", 7, 'rule "spike": window = "24h" is unknown; use one of 1m, 5m, 1h'),
+    (
+        "spike_levels_swapped",
+        9,
+        'rule "spike": critical = 0.01 is not worse than warning; write one below 0.001',
+    ),
+    (
+        "spike_resolve_side",
+        10,
+        'rule "spike": resolve = 0.0005 is on the wrong side; write at least 0.001, the mildest level',
+    ),
+    ("no_count", 11, 'rule "spike": minimum_count = 0 is out of range; write a whole number from 1 on'),
+    (
+        "silence_too_long",
+        8,
+        'rule "spike": critical = "24h" is out of range; write a duration below 24h, such as "2h"',
+    ),
+    (
+        "silence_levels_swapped",
+        8,
+        'rule "spike": critical = "1h" is not worse than warning; write one longer than 2h',
+    ),
+    (
+        "silence_no_level",
+        1,
+        'rule "spike": no level is given; write warning = "2h" or critical = "6h", or both',
+    ),
+    ("silence_as_number", 7, 'rule "spike": warning = 7200 has the wrong type; write warning = "2h"'),
+    (
+        "bad_repeat",
+        10,
+        'rule "spike": repeat = "daily" is no duration; write a number and a unit, such as 90s, 10m or 2h',
+    ),
+    (
+        "bad_keep_firing_for",
+        10,
+        'rule "spike": keep_firing_for = 600 has the wrong type; write keep_firing_for = "2h"',
+    ),
+    (
+        "except_keys_hold_a_number",
+        10,
+        'rule "spike": except_keys has the wrong type; write except_keys = "test-*" or except_keys = ["test-*"]',
     ),
     (
         "churn_unknown_key",
@@ -238,12 +330,24 @@ def test_the_shipped_rules_cover_every_kind() -> None:
     assert {rule.kind for rule in rules.rules} == set(KINDS)
     assert rules.churn is not None
     assert rules.churn.bands == (("watch", 0.5), ("at_risk", 0.7), ("lost", 0.9))
-    assert [rule.name for rule in rules.for_dimension("campaign")] == [
-        "optout-spike",
-        "optout-rate",
-        "ctr-low",
+    names = {dimension: [rule.name for rule in rules.for_dimension(dimension)] for dimension in Dimension}
+    assert names == {
+        "all": ["abandonment-high", "carts-silent", "tickets-spike"],
+        "campaign": ["optout-spike", "optout-rate", "ctr-low", "complaint-rate", "bounce-rate"],
+        "segment": ["ctr-drop", "abandonment-rise"],
+        "channel": ["missed-chats", "reopened-tickets"],
+    }
+    assert {rule.condition for rule in rules.rules} == set(Condition)
+
+
+def test_each_number_of_the_shipped_rules_has_its_source_beside_it() -> None:
+    rows = [
+        row
+        for row in SHIPPED.read_text("utf-8").splitlines()
+        if re.match(r"(warning|critical|resolve|minimum_)", row)
     ]
-    assert rules.for_dimension("channel") == ()
+    outside = [row for row in rows if "# " not in row and not row.startswith("resolve = 0.45")]
+    assert rows and outside == []
 
 
 def test_the_shipped_spike_counts_an_hour_against_the_reach() -> None:
@@ -273,17 +377,55 @@ def test_optional_keys_and_their_defaults(tmp_path: Path) -> None:
         resolve = 60.0
         minimum_denominator = 5
         for = "1.5h"
+        keep_firing_for = "10m"
+        repeat = "4h"
         keys = "web*"
+        except_keys = ["web-test", "web-dev*"]
         runbook = "https://example.com/chats#slow"
         """
     )
     (rule,) = load_rules(path).rules
     assert rule.direction == "above"
     assert rule.levels == (("critical", 90.0),)
-    assert rule.wait_ms == HOUR_MS * 3 // 2
+    assert rule.condition is Condition.THRESHOLD
+    assert (rule.wait_ms, rule.keep_firing_ms, rule.repeat_ms) == (
+        HOUR_MS * 3 // 2,
+        10 * MINUTE_MS,
+        4 * HOUR_MS,
+    )
     assert rule.runbook == "https://example.com/chats#slow"
     assert rule.matches("web-shop")
-    assert not rule.matches("phone")
+    assert not any(map(rule.matches, ("phone", "web-test", "web-dev-2")))
+
+
+def test_a_rule_over_silence_and_a_rule_over_a_spike(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        """
+        [[rule]]
+        name = "silent"
+        kind = "service"
+        condition = "no_data"
+        dimension = "channel"
+        metric = "chats_started"
+        critical = "90m"
+        minimum_count = 200
+
+        [[rule]]
+        name = "sudden"
+        kind = "optout"
+        condition = "spike"
+        dimension = "campaign"
+        metric = "complaints"
+        window = "1m"
+        warning = 0.01
+        resolve = 0.2
+        minimum_count = 5
+        """
+    )
+    silent, sudden = load_rules(path).rules
+    assert (silent.levels, silent.minimum_evidence) == ((("critical", 5400.0),), 200)
+    assert (sudden.levels, sudden.resolve, sudden.window) == ((("warning", 0.01),), 0.2, "1m")
 
 
 def test_bands_of_a_score() -> None:

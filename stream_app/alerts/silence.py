@@ -1,0 +1,37 @@
+"""What a rule over silence sees: a count that used to come has had nothing for a time. Pure.
+
+Stands beside ``detection``. "Used to come" is the rule's minimum within the longest window. When that whole window is
+empty, the silence is what is usual, and an alert is over: nothing that ended a day ago wakes anybody for ever.
+"""
+
+from __future__ import annotations
+
+from stream_app.alerts.observation import Evidence, Look, Observation
+from stream_app.alerts.rule import Rule
+from stream_app.alerts.rule_reading import LONGEST_WINDOW
+from stream_app.clock import SECOND_MS
+
+
+def observe_silence(rule: Rule, look: Look, as_of_ms: int) -> Observation:
+    """Judge a rule over silence. The value is the length of the silence in seconds, the numerator what the count came to
+    in the longest window.
+
+    Raises:
+        KeyError: the longest window lacks the rule's count.
+    """
+    count = look(LONGEST_WINDOW)[rule.metric]
+    last_ms = look.last_ms(rule.metric)
+    if last_ms is None:
+        return Observation(None, count, None, None, None, None, Evidence.QUIET, None, None)
+    silent = max(0, as_of_ms - last_ms) / SECOND_MS
+    reached = [severity for severity, level in rule.levels if silent >= level]
+    held = reached[-1] if reached else None
+    enough = count >= rule.minimum_evidence
+    evidence = Evidence.ENOUGH if enough or held else Evidence.THIN
+    return Observation(silent, count, None, None, None, None, evidence, held if enough else None, held)
+
+
+def breaks_at_ms(rule: Rule, look: Look) -> int | None:
+    """When the silence will have lasted as long as the mildest level, if nothing comes; None where nothing can."""
+    last_ms = look.last_ms(rule.metric)
+    return None if last_ms is None else last_ms + round(rule.levels[0][1] * SECOND_MS)
