@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.detection import may_fire, observe
+from stream_app.alerts.echo_chamber import observe_echo
 from stream_app.alerts.lifecycle import (
     CUSTOMER,
     FIRING,
@@ -23,7 +24,8 @@ from stream_app.alerts.observation import Look, Observation
 from stream_app.alerts.rule import Condition, Rule, Rules
 from stream_app.alerts.silence import breaks_at_ms, observe_silence
 from stream_app.alerts.spike_watch import SpikeWatch
-from stream_app.metrics.catalogue import Dimension
+from stream_app.metrics.catalogue import PANE_MS, Dimension
+from stream_app.metrics.ledger import Ledger
 from stream_app.state.shelf import Drawer, Shelf
 
 ALERT_KIND = "a:"
@@ -43,6 +45,7 @@ class AlertDesk:
             dimension: tuple(rule for rule in held if rule.condition in _WAKING)
             for dimension, held in self._by_dimension.items()
         }
+        self._echoes = tuple(rule for rule in rules.rules if rule.condition is Condition.ECHO_CHAMBER)
         self._spikes = SpikeWatch(shelf)
         self._active: dict[str, AlertState] = {}
         """Of dimension keys; those of customers may be many, and stay on the shelf."""
@@ -55,7 +58,7 @@ class AlertDesk:
         """Hold a key's numbers against every rule of its dimension; returns what changed."""
         changes = []
         for rule in self._by_dimension[dimension]:
-            if rule.matches(key):
+            if rule.condition is not Condition.ECHO_CHAMBER and rule.matches(key):
                 name = _name(rule.name, dimension, key)
                 for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
                     state = self._active.get(name)
@@ -74,6 +77,28 @@ class AlertDesk:
         if not may_fire(rule, look) and _name(rule.name, *full_key.split(":", 1)) not in self._active:
             return []
         return [(as_of_ms, observe(rule, look))]
+
+    def judge_campaign(self, campaign: str, ledger: Ledger, now_ms: int) -> list[AlertChange]:
+        """Hold a campaign against its predecessors; returns what changed."""
+        changes = []
+        held = ledger.campaign(campaign)
+        for rule in self._echoes:
+            name = _name(rule.name, rule.dimension, campaign)
+            state = self._active.get(name)
+            if held is None:
+                changes += self._keep(name, state, None, retire(state, now_ms) if state else None)
+            elif rule.matches(campaign) and (state or held.lost_before):
+                before = ledger.predecessors(campaign, rule.predecessors)
+                seen = observe_echo(rule, campaign, held, before, now_ms)
+                as_of_ms = max(held.newest_ms // PANE_MS + 1, now_ms // PANE_MS) * PANE_MS
+                changes += self._keep(
+                    name, state, *advance(rule, state, seen, rule.dimension, campaign, as_of_ms)
+                )
+        return changes
+
+    def active_campaigns(self) -> set[str]:
+        """The campaigns with a pending or firing alert of an echo chamber; they are looked at as time goes on."""
+        return {state.last.key for state in self._active.values() if _is_echo(state)}
 
     def due_ms(self, dimension: Dimension, key: str, look: Look) -> int | None:
         """When a key without an alert is to be judged again although no event comes; None where nothing can come true."""
@@ -124,8 +149,12 @@ class AlertDesk:
         return any(rule.name == last.rule for rule in watching)
 
     def active_keys(self) -> set[str]:
-        """The dimension keys with a pending or firing alert; they are looked at as time goes on."""
-        return {f"{state.last.dimension}:{state.last.key}" for state in self._active.values()}
+        """The dimension keys with a pending or firing alert over their numbers; they are looked at as time goes on."""
+        return {
+            f"{state.last.dimension}:{state.last.key}"
+            for state in self._active.values()
+            if not _is_echo(state)
+        }
 
     def firing(self) -> Iterator[AlertChange]:
         """The last change of every firing alert, as of the last time the shelf was written down."""
@@ -149,6 +178,10 @@ class AlertDesk:
             self._note(name, new)
             self._drawer.put(name, new)
         return [] if change is None else [change]
+
+
+def _is_echo(state: AlertState) -> bool:
+    return state.last.condition == Condition.ECHO_CHAMBER
 
 
 def _name(rule: str, dimension: str, key: str) -> str:

@@ -238,6 +238,7 @@ def _change(
         high=observation.high,
         baseline=observation.baseline,
         evidence=observation.evidence.value,
+        reasons=observation.reasons,
     )
 
 

@@ -22,20 +22,22 @@ class Condition(StrEnum):
 
     ``THRESHOLD``: a rate lies beyond a level. ``CHANGE``: a rate has moved from the key's own baseline by more than a
     share of it. ``SPIKE``: a count is far above what is usual at this hour. ``NO_DATA``: a count that used to come
-    has had nothing for a time.
+    has had nothing for a time. ``ECHO_CHAMBER``: a campaign's click rate looks better than its predecessors' only because
+    those who left no longer count.
     """
 
     THRESHOLD = "threshold"
     CHANGE = "change"
     SPIKE = "spike"
     NO_DATA = "no_data"
+    ECHO_CHAMBER = "echo_chamber"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A watch over one metric of every key of one dimension.
 
-    The metric is a rate for ``THRESHOLD`` and ``CHANGE``, a count for the others. A rate is what ``numerator_window`` holds
+    The metric is a count for ``SPIKE`` and ``NO_DATA``, a rate for the others. A rate is what ``numerator_window`` holds
     of its numerator over what ``denominator_window`` holds of its denominator; a count's two windows are the same.
 
     ``levels`` are (severity, level) from mild to severe: values of the rate; shares of the baseline (0.2 is a fifth of it);
@@ -63,6 +65,8 @@ class Rule:
     keys: tuple[str, ...] = ()
     except_keys: tuple[str, ...] = ()
     runbook: str | None = None
+    predecessors: int = 0
+    """How many earlier campaigns an echo chamber is seen against."""
 
     @property
     def window(self) -> str:

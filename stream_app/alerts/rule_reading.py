@@ -37,12 +37,15 @@ _OWN_KEYS: Final = {
     Condition.CHANGE: ("window", "direction", "resolve", "minimum_denominator"),
     Condition.SPIKE: ("window", "resolve", "minimum_count"),
     Condition.NO_DATA: ("minimum_count",),
+    Condition.ECHO_CHAMBER: ("resolve", "minimum_denominator", "predecessors"),
 }
 _KEYS = tuple(dict.fromkeys([*_COMMON_KEYS, *(key for keys in _OWN_KEYS.values() for key in keys)]))
 _CHURN_KEYS = ("name", "bands", "alert_from", "resolve", "severity", "runbook")
 _BANDS = "{ watch = 0.5, at_risk = 0.7, lost = 0.9 }"
 _LARGEST_MEAN = 1e12
 _LARGEST_RISE = 100.0
+_OVER_RATES = (Condition.THRESHOLD, Condition.CHANGE, Condition.ECHO_CHAMBER)
+_ECHO_METRIC = "ctr"
 # What people do hours after a delivery: by the hour, METRICS allows no ratio of these.
 _AFTER_DELIVERY = frozenset(
     {"open_rate", "ctr", "ctor", "optout_rate", "complaint_rate", "ctr_adjusted", "disengagement_rate"}
@@ -67,7 +70,7 @@ def read_rule(table: Table) -> Rule:
     top, bottom = _windows(table, condition, metric)
     direction = table.choice("direction", ("above", "below"), "above")
     levels, resolve = _levels(table, condition, metric, direction)
-    is_of_rate = condition in (Condition.THRESHOLD, Condition.CHANGE)
+    is_of_rate = condition in _OVER_RATES
     return Rule(
         name=name,
         kind=kind,
@@ -86,17 +89,20 @@ def read_rule(table: Table) -> Rule:
         keys=table.texts("keys", "spring-*"),
         except_keys=table.texts("except_keys", "test-*"),
         runbook=table.runbook(),
+        predecessors=_whole(table, "predecessors", "5") if condition is Condition.ECHO_CHAMBER else 0,
     )
 
 
 def _metric(table: Table, condition: Condition, dimension: Dimension) -> str:
     """The name of a rate, or of a count for the conditions over counts, that exists in the dimension."""
-    if condition in (Condition.THRESHOLD, Condition.CHANGE):
+    if condition in _OVER_RATES:
         metric = table.take("metric", str, '"ctr"')
         if metric in COUNT_BY_NAME:
             mend = nearest(metric, RATE_BY_NAME)
             raise table.wrong("metric", f'is a count, and condition = "{condition}" judges rates; {mend}')
         dimensions = RATE_BY_NAME[table.choice("metric", RATE_BY_NAME)].dimensions
+        if condition is Condition.ECHO_CHAMBER:
+            _check_echo(table, metric, dimension)
     else:
         metric = table.take("metric", str, '"deliveries"')
         counts = [
@@ -112,10 +118,21 @@ def _metric(table: Table, condition: Condition, dimension: Dimension) -> str:
     return str(metric)
 
 
+def _check_echo(table: Table, metric: str, dimension: Dimension) -> None:
+    """An echo chamber is of one metric in one dimension."""
+    of = f'is not what condition = "{Condition.ECHO_CHAMBER}" judges; write'
+    if metric != _ECHO_METRIC:
+        raise table.wrong("metric", f'{of} metric = "{_ECHO_METRIC}"')
+    if dimension is not Dimension.CAMPAIGN:
+        raise table.wrong("dimension", f'{of} dimension = "{Dimension.CAMPAIGN}"')
+
+
 def _windows(table: Table, condition: Condition, metric: str) -> tuple[str, str]:
     """The numerator's and the denominator's window; ``window`` stands for both."""
     if condition is Condition.NO_DATA:
         return LONGEST_WINDOW, LONGEST_WINDOW
+    if condition is Condition.ECHO_CHAMBER:
+        return TOTAL, TOTAL
     if condition is Condition.SPIKE:
         window = table.choice("window", _SPIKE_WINDOWS)
         return window, window
@@ -156,7 +173,7 @@ def _levels(table: Table, condition: Condition, metric: str, direction: str) -> 
         return _silences(table), 0.0
     if condition is Condition.SPIKE:
         return _chances(table)
-    if condition is Condition.CHANGE:
+    if condition in (Condition.CHANGE, Condition.ECHO_CHAMBER):
         # A rate can rise to many times its baseline, and cannot fall by more than all of it.
         return _numbers(table, 1 if direction == "below" else _LARGEST_RISE, "above")
     return _numbers(table, 1 if RATE_BY_NAME[metric].interval else _LARGEST_MEAN, direction)
@@ -205,8 +222,8 @@ def _check_order(table: Table, levels: _Levels, sign: int, worse: str) -> None:
         raise table.wrong("critical", f"is not worse than warning; write one {worse}")
 
 
-def _whole(table: Table, key: str) -> int:
-    number: int = table.take(key, int, "200")
+def _whole(table: Table, key: str, example: str = "200") -> int:
+    number: int = table.take(key, int, example)
     if number < 1:
         raise table.wrong(key, "is out of range; write a whole number from 1 on")
     return number

@@ -44,7 +44,13 @@ class MetricWatch:
                 changes += self._desk.judge(*split_key(name), look, edge * PANE_MS)
                 self._wait(name)
         self._judged_at = {name: edge for name, edge in self._judged_at.items() if name in active}
-        return changes
+        return changes + self._judge_campaigns()
+
+    def _judge_campaigns(self) -> list[AlertChange]:
+        """Judge the campaigns of the ledger that changed or have an alert; empty but for the one merger that keeps it."""
+        ledger = self._merger.ledger
+        names = sorted(ledger.take_changed() | self._desk.active_campaigns())
+        return [change for name in names for change in self._desk.judge_campaign(name, ledger, self._now_ms)]
 
     def _look(self, name: str) -> tuple[KeyLook | None, int]:
         """A key as of now, and the edge that is; None where there is no such key any more."""

@@ -145,6 +145,21 @@ def _silence_over(change: AlertChange) -> str:
     return "are coming again"
 
 
+def _echo_wrong(change: AlertChange) -> str:
+    return change.reasons[0]
+
+
+def _echo_numbers(change: AlertChange) -> list[str]:
+    return list(change.reasons[1:])
+
+
+def _echo_over(change: AlertChange) -> str:
+    if change.evidence == Evidence.QUIET:
+        return _rate_over(change)
+    value, baseline = _number(change, change.value), _number(change, change.baseline)
+    return f"is {value} ({_counts(change)}), its predecessors' {baseline}: those who left no longer make the difference"
+
+
 def _seconds(number: float | None) -> str:
     return _length(round((number or 0) * SECOND_MS))
 
@@ -227,16 +242,19 @@ _WRONG: Final = {
     Condition.CHANGE: _change_wrong,
     Condition.SPIKE: _spike_wrong,
     Condition.NO_DATA: _silence_wrong,
+    Condition.ECHO_CHAMBER: _echo_wrong,
 }
 _OVER: Final = {
     Condition.THRESHOLD: _rate_over,
     Condition.CHANGE: _rate_over,
     Condition.SPIKE: _spike_over,
     Condition.NO_DATA: _silence_over,
+    Condition.ECHO_CHAMBER: _echo_over,
 }
 _NUMBERS: Final = {
     Condition.THRESHOLD: _rate_numbers,
     Condition.CHANGE: _rate_numbers,
     Condition.SPIKE: _spike_numbers,
     Condition.NO_DATA: _silence_numbers,
+    Condition.ECHO_CHAMBER: _echo_numbers,
 }

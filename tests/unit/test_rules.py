@@ -168,12 +168,27 @@ MISTAKES = [
         "unknown_condition",
         4,
         'rule "spike": condition = "changes" is unknown; did you mean "change", out of threshold, change, spike, '
-        "no_data?",
+        "no_data, echo_chamber?",
     ),
     (
         "key_of_another_condition",
         10,
         'rule "spike": window = "1h" has no meaning with condition = "no_data"; leave it out',
+    ),
+    (
+        "echo_metric",
+        6,
+        'rule "spike": metric = "ctor" is not what condition = "echo_chamber" judges; write metric = "ctr"',
+    ),
+    (
+        "echo_dimension",
+        5,
+        'rule "spike": dimension = "segment" is not what condition = "echo_chamber" judges; write dimension = "campaign"',
+    ),
+    (
+        "echo_predecessors",
+        7,
+        'rule "spike": predecessors = 0 is out of range; write a whole number from 1 on',
     ),
     ("change_in_total", 7, 'rule "spike": window = "total" is unknown; use one of 1m, 5m, 1h, 24h'),
     (
@@ -333,7 +348,14 @@ def test_the_shipped_rules_cover_every_kind() -> None:
     names = {dimension: [rule.name for rule in rules.for_dimension(dimension)] for dimension in Dimension}
     assert names == {
         "all": ["abandonment-high", "carts-silent", "tickets-spike"],
-        "campaign": ["optout-spike", "optout-rate", "ctr-low", "complaint-rate", "bounce-rate"],
+        "campaign": [
+            "optout-spike",
+            "optout-rate",
+            "ctr-low",
+            "echo-chamber",
+            "complaint-rate",
+            "bounce-rate",
+        ],
         "segment": ["ctr-drop", "abandonment-rise"],
         "channel": ["missed-chats", "reopened-tickets"],
     }
