@@ -79,6 +79,7 @@ class Settings(BaseSettings):
         description="where state that is not in use rests: rocksdb (pip install 'stream-app[rocksdb]') keeps it "
         "on disk, in data_dir, for more customers, carts, chats and tickets than fit into memory",
     )
+    notifiers: Path | None = Field(None, description="the file of those whom `notify` tells of alerts")
     flush_interval: Duration = Field(
         50, ge=10, description="pause between two flushes: changes are journaled and published"
     )
