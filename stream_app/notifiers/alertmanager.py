@@ -37,7 +37,7 @@ class Alertmanager:
     resend_ms: int = MINUTE_MS
     labels: tuple[tuple[str, str], ...] = ()
     link: str | None = None
-    authorization: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def resend_seconds(self) -> float:
@@ -51,7 +51,9 @@ class Alertmanager:
     def request_of(self, notices: Iterable[Notice], now_ms: int) -> Request:
         """Tell several alerts, as they are."""
         alerts = [self._alert(notice, now_ms) for notice in notices]
-        return authorized(json_request(self.url.rstrip("/") + PATH, alerts), self.authorization)
+        return authorized(
+            json_request(self.url.rstrip("/").removesuffix(PATH) + PATH, alerts), self.authorization
+        )
 
     def _alert(self, notice: Notice, now_ms: int) -> dict[str, Any]:
         """An alert in Alertmanager's words. Event time may be ahead of its clock, which would not count the alert as

@@ -7,7 +7,7 @@ asks for it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stream_app.notifiers.message import Outcome, Verdict, harmless, link_to, one_line
 from stream_app.notifiers.notice import Notice
@@ -22,7 +22,7 @@ _OTHER_TYPE = "failure"
 class Apprise:
     """One address of apprise, such as ``mailto://…``; it usually holds a secret."""
 
-    url: str
+    url: str = field(repr=False)
     link: str | None = None
 
     async def send(self, notice: Notice, timeout_seconds: float) -> Outcome:

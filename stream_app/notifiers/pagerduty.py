@@ -7,7 +7,7 @@ open for good. Source: PagerDuty's "Events API v2 Overview" and "PD-CEF".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stream_app.clock import to_rfc3339
@@ -25,7 +25,7 @@ _OTHER_SEVERITY = "error"
 class PagerDuty:
     """One service of PagerDuty; ``url`` is that of the EU region where the account is there."""
 
-    routing_key: str
+    routing_key: str = field(repr=False)
     url: str = ADDRESS
     link: str | None = None
 

@@ -5,6 +5,7 @@ Everything but an answer that says otherwise may be tried again. An address with
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -21,11 +22,11 @@ from stream_app.notifiers.message import Outcome, Request, Verdict, one_line
 LARGEST_ANSWER: Final = 4_096
 """So much of an answer is read; no service has more to say that we want to know."""
 
-_NEVER = frozenset(
+_NEVER: Final[frozenset[int]] = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
 _SHOWN = 200
-_MENDS = {
+_MENDS: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "; check the key or the password in the notifiers file",
     HTTPStatus.FORBIDDEN: "; check the key, the password or the address in the notifiers file",
     HTTPStatus.NOT_FOUND: "; check the address in the notifiers file",
@@ -70,7 +71,7 @@ def judge(status: int, retry_after: str | None, body: bytes, now: int) -> Outcom
     problem = f"it answers {status} {_phrase(status)}".rstrip() + (f" ({said})" if said else "")
     if 300 <= status < 400:
         problem += "; redirects are not followed: write the address that it leads to"
-    problem += _MENDS.get(HTTPStatus(status), "") if status in _MENDS else ""
+    problem += _MENDS.get(status, "")
     verdict = Verdict.REFUSED if status in _NEVER else Verdict.FAILED
     return Outcome(verdict, problem, wanted_pause(retry_after, now))
 
@@ -117,7 +118,8 @@ def _explain(problem: Exception, timeout_seconds: float) -> str:
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return "its name is unknown; check the address in the notifiers file"
     if isinstance(problem, aiohttp.ClientConnectorError):
-        return f"no connection ({problem.os_error.strerror or problem.os_error})"
+        number = problem.os_error.errno
+        return f"no connection ({os.strerror(number) if number else problem.os_error})"
     if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionError | aiohttp.ClientOSError):
         return "it closed the connection without an answer"
     if isinstance(problem, aiohttp.InvalidURL | ValueError):

@@ -7,7 +7,7 @@ Slack's "Formatting text" (escape ``&``, ``<``, ``>``) and the limits of its blo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +25,7 @@ _LEFT_AS_THEY_ARE: Final = ":/?#[]@!$&'()*+,;=%~-._"
 class Slack:
     """One channel, by the secret address of its incoming webhook."""
 
-    url: str
+    url: str = field(repr=False)
     link: str | None = None
 
     def request(self, notice: Notice, now_ms: int) -> Request:

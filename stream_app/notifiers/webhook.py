@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
@@ -30,8 +30,8 @@ class Webhook:
     """One web server. ``secret`` is what both sides know, as bytes; ``authorization`` goes into the header of that name."""
 
     url: str
-    secret: bytes
-    authorization: str | None = None
+    secret: bytes = field(repr=False)
+    authorization: str | None = field(default=None, repr=False)
 
     def request(self, notice: Notice, now_ms: int) -> Request:
         """The CloudEvent, signed for this try; a later try has the same id and a time of its own."""
