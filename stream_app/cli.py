@@ -35,6 +35,7 @@ STREAM_APP_RETENTION          30d          what is silent for longer is forgotte
 STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
 STREAM_APP_RULES              the alert rules file; the shipped rules if not set
+STREAM_APP_NOTIFIERS          the file of those whom `notify` tells of alerts
 STREAM_APP_DATA_DIR           var          a worker's local files
 STREAM_APP_STORE              memory       or rocksdb: state at rest on disk
 STREAM_APP_FLUSH_INTERVAL     50ms         pause between two flushes of changes
@@ -159,6 +160,18 @@ def worker(context: typer.Context) -> None:
     Runs until Ctrl-C or SIGTERM. More workers share the partitions.
     """
     _do(context, "stream_app.worker", "run")
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    test: Annotated[bool, typer.Option("--test", help="Tell every target once, of a test, and end.")] = False,
+) -> None:
+    """Tell people of alerts: Alertmanager, PagerDuty, Slack, webhooks.
+
+    Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
+    """
+    _do(context, "stream_app.commands.notify", "run", test)
 
 
 @topics_app.command("create")

@@ -68,11 +68,18 @@ class Settings(BaseSettings):
     )
     cart_timeout: Duration = Field(HOUR_MS, ge=1, description="silence after which a cart is abandoned")
     chat_timeout: Duration = Field(2 * MINUTE_MS, ge=1, description="wait after which a chat is missed")
+    machine_click_within: Duration = Field(
+        2 * SECOND_MS,
+        ge=0,
+        le=MINUTE_MS,
+        description="a click so soon before or after its delivery is suspected to be a machine's; 0s suspects none",
+    )
     retention: Duration = Field(30 * DAY_MS, ge=DAY_MS, description="what is silent for longer is forgotten")
     duplicate_window: Duration = Field(
         HOUR_MS, ge=0, description="how long, in event time, an event's id is remembered at least"
     )
     rules: Path | None = Field(None, description="the alert rules file; the shipped rules if unset")
+    notifiers: Path | None = Field(None, description="the file of those whom `notify` tells of alerts")
     data_dir: Path = Field(Path("var"), description="a worker's local files")
     store: Literal["memory", "rocksdb"] = Field(
         "memory",

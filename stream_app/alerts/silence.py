@@ -1,7 +1,8 @@
 """What a rule over silence sees: a count that used to come has had nothing for a time. Pure.
 
-Stands beside ``detection``. "Used to come" is the rule's minimum within the longest window. When that whole window is
-empty, the silence is what is usual, and an alert is over: nothing that ended a day ago wakes anybody for ever.
+Stands beside ``detection``. "Used to come" is the rule's minimum a day, at the pace of the part of the longest window
+that lies before the silence. When that whole window is empty, the silence is what is usual, and an alert is over:
+nothing that ended a day ago wakes anybody for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from stream_app.alerts.observation import Evidence, Look, Observation
 from stream_app.alerts.rule import Rule
 from stream_app.alerts.rule_reading import LONGEST_WINDOW
 from stream_app.clock import SECOND_MS
+from stream_app.metrics.catalogue import LONGEST_WINDOW_MS
 
 
 def observe_silence(rule: Rule, look: Look, as_of_ms: int) -> Observation:
@@ -23,10 +25,11 @@ def observe_silence(rule: Rule, look: Look, as_of_ms: int) -> Observation:
     last_ms = look.last_ms(rule.metric)
     if last_ms is None:
         return Observation(None, count, None, None, None, None, Evidence.QUIET, None, None)
-    silent = max(0, as_of_ms - last_ms) / SECOND_MS
+    silent_ms = max(0, as_of_ms - last_ms)
+    silent = silent_ms / SECOND_MS
     reached = [severity for severity, level in rule.levels if silent >= level]
     held = reached[-1] if reached else None
-    enough = count >= rule.minimum_evidence
+    enough = count >= rule.minimum_evidence * (1 - silent_ms / LONGEST_WINDOW_MS)
     evidence = Evidence.ENOUGH if enough or held else Evidence.THIN
     return Observation(silent, count, None, None, None, None, evidence, held if enough else None, held)
 

@@ -1,10 +1,10 @@
 """What is usual for the counts of one key: how many an hour should bring, and how far counts stray. Pure.
 
 Stands before ``spikes``, which holds a count against it. Everything in it is robust, so that a spike teaches it
-hardly anything, and bounded: four weeks of hourly totals, four weeks of daily extremes and a few numbers.
+hardly anything, and bounded: four weeks of hourly totals, two weeks of daily extremes and a few numbers.
 
 **Expected.** The same hour of the week, of four weeks; where fewer than three are known the same hour of the day, of
-seven days; where fewer than three are known the hours of the last day. Of several hours the mean of the middle half
+seven days; where fewer than three are known the last 24 hours that are. Of several hours the mean of the middle half
 is taken. The first two are scaled by how the last day compares with its own such hours, so that a key that has grown
 is not held against its youth: a level that lasts for half a day begins to be the usual one.
 
@@ -12,7 +12,7 @@ is not held against its youth: a level that lasts for half a day begins to be th
 standard deviations of what was expected, as they do in a normal distribution. Its logarithm moves by a small step up
 or down with every count, so that no count weighs more than another, however far out it lies.
 
-**Extremes.** The largest surprise of each day; ``spikes`` says what for.
+**Extremes.** The largest surprise of each of the last 14 days; ``spikes`` says what for.
 """
 
 from __future__ import annotations
@@ -34,18 +34,16 @@ LONG: Final = 1
 """The windows, by their place in ``SpikeHistory.spreads``."""
 
 _DAY, _WEEK = 24, 168  # in hours
-_SEASONS = (
-    (_WEEK, 4),
-    (_DAY, 7),
-)  # after how many hours things are the same again, and how often to look back
+_SEASONS = ((_WEEK, 4), (_DAY, 7))  # after so many hours things are alike; how often to look back
 _LEAST_SEASONS = 3
 _HOURS_KEPT = 4 * _WEEK + _DAY  # so that the last day can be compared with its own four weeks
-_DAYS_KEPT = 28
+_DAYS_KEPT = 14
 _HOURS_EXPECTED = 4  # what the long window can reach into
 _LEAST_COUNT = 0.5  # a day: what is expected where nothing has ever been seen
 _MEDIAN_SQUARE = 0.455  # the median of the square of a standard normal variable
-_STEP = 0.05
-_FIRST = math.log(0.01)
+_LEAST_STEP = 0.01  # of a logarithm: an hour's spike moves the dispersion by an eighth
+_FIRST_STEP = 1.2  # by the hours that are known: after a day the steps are five times as large
+_FIRST_SPREAD = math.log(0.01)
 _SPREAD_RANGE = (math.log(LEAST_DISPERSION), math.log(100))
 
 
@@ -86,19 +84,20 @@ class SpikeSettings:
 class SpikeHistory(msgspec.Struct, array_like=True):
     """What has been learned of the counts of one key. It is changed in place and holds a few kilobytes.
 
-    ``next_ms`` is the end of the last interval learned. ``hour`` (hours since 1970) is being filled; ``hours`` are the
-    totals of those before it, oldest first. ``expected`` are the totals that were expected of the last few hours and
-    of the present one, which comes last. ``spreads`` are the natural logarithms of the dispersions. ``extremes`` are
-    the largest surprises of past days, in hundredths; ``extreme`` is that of the present one so far.
+    ``next_ms`` is the end of the last interval learned, 0 before the first. ``hour`` (hours since 1970) is being filled
+    with the ``total`` of so many ``intervals``; ``hours`` are the totals of those before it, oldest first.
+    ``expected`` are the totals that were expected of the last few hours and of the present one, which comes last.
+    ``spreads`` are the natural logarithms of the dispersions. ``extremes`` are the largest surprises of past days, in
+    hundredths; ``extreme`` is that of the present one so far, of so many intervals ``judged``.
     """
 
     next_ms: int = 0
-    hour: int = 0
+    hour: int = -1
     total: int = 0
     intervals: int = 0
     hours: list[int] = []
     expected: list[float | None] = []
-    spreads: list[float] = msgspec.field(default_factory=lambda: [_FIRST, _FIRST])
+    spreads: list[float] = msgspec.field(default_factory=lambda: [_FIRST_SPREAD] * 2)
     extremes: list[int] = []
     extreme: int = 0
     judged: int = 0
@@ -139,10 +138,16 @@ def skip_silence(settings: SpikeSettings, history: SpikeHistory, start_ms: int) 
     history.next_ms = start_ms
 
 
+def dispersion(history: SpikeHistory, window: int) -> float:
+    """The negative binomial's dispersion in a window."""
+    return math.exp(history.spreads[window])
+
+
 def learn_spread(history: SpikeHistory, window: int, count: float, expected: float) -> None:
     """Move the dispersion of a window a step towards what makes this count neither near nor far."""
-    variance = expected + math.exp(history.spreads[window]) * expected * expected
-    step = _STEP if (count - expected) ** 2 > _MEDIAN_SQUARE * variance else -_STEP
+    variance = expected + dispersion(history, window) * expected * expected
+    size = max(_LEAST_STEP, _FIRST_STEP / max(1, len(history.hours)))
+    step = size if (count - expected) ** 2 > _MEDIAN_SQUARE * variance else -size
     low, high = _SPREAD_RANGE
     history.spreads[window] = min(max(history.spreads[window] + step, low), high)
 
@@ -156,8 +161,8 @@ def learn_surprise(history: SpikeHistory, surprise: float) -> None:
 def expected_count(
     settings: SpikeSettings, history: SpikeHistory, start_ms: int, intervals: int
 ) -> float | None:
-    """What was expected of the intervals up to and with the one that starts here, whose hour has been entered; None
-    where less than half of the day before is known."""
+    """What was expected of so many intervals, the last of which starts here and whose hour has been entered; None while
+    fewer than 24 hours are known."""
     total = 0.0
     for place in range(intervals):
         age = history.hour - (start_ms - place * settings.interval_ms) // HOUR_MS
@@ -184,18 +189,18 @@ def _close_hour(settings: SpikeSettings, history: SpikeHistory) -> int:
 
 
 def _close_day(settings: SpikeSettings, history: SpikeHistory) -> None:
-    """A day of which half was not judged says little of a day's extreme."""
-    if 2 * history.judged >= settings.intervals_a_day:
+    """A day that was hardly judged says little of a day's extreme."""
+    if 4 * history.judged >= settings.intervals_a_day:
         history.extremes = [*history.extremes, history.extreme][-_DAYS_KEPT:]
     history.extreme = history.judged = 0
 
 
 def _expected_total(hours: Sequence[int]) -> float | None:
-    """The total that is expected of the hour after these."""
-    last_day = [total for total in hours[-_DAY:] if total != UNKNOWN]
-    if len(hours) < _DAY or 2 * len(last_day) < _DAY:
+    """The total that is expected of the hour after these; never nothing at all."""
+    known = [total for total in hours if total != UNKNOWN][-_DAY:]
+    if len(known) < _DAY:
         return None
-    expected = middle(last_day)
+    expected = middle(known)
     for period, times in _SEASONS:
         usual = _usual(hours, 0, period, times)
         if usual is not None:

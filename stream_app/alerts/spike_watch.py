@@ -47,7 +47,7 @@ class SpikeWatch:
         observations = []
         for start_ms in range(history.next_ms or end_ms - length_ms, end_ms, length_ms):
             begins = range(start_ms + length_ms - reach_ms, start_ms + length_ms, length_ms)
-            counts = [round(look.count_between(rule.metric, begin, begin + length_ms)) for begin in begins]
+            counts = [_count(rule, look, begin_ms, begin_ms + length_ms) for begin_ms in begins]
             seen = observe(settings, history, start_ms, counts)
             observations.append((start_ms + length_ms, _observation(rule, seen)))
         self._histories.put(name, history)
@@ -68,6 +68,11 @@ class SpikeWatch:
 def settings_of(rule: Rule) -> SpikeSettings:
     """How a rule's counts are cut."""
     return SpikeSettings(WINDOWS[rule.window], EVIDENCE_INTERVALS, rule.minimum_evidence)
+
+
+def _count(rule: Rule, look: Look, begin_ms: int, end_ms: int) -> int:
+    """Of a key that was forgotten in between, more may be taken back than it has."""
+    return max(0, round(look.count_between(rule.metric, begin_ms, end_ms)))
 
 
 def _observation(rule: Rule, seen: SpikeObservation) -> Observation:

@@ -16,18 +16,19 @@ still come; the interval in progress is never judged.
 binomial around what ``spike_history`` expects. The short one, the last interval alone, must be high as well (5 %), so
 that nothing fires on what is over; and once it is no longer above what is usual (50 %), the alert may resolve.
 
-**Corrected for the day and for the key.** A day is as many looks as it has intervals, so the probability is
-multiplied by them: at a level of 0.001 one quiet day in a thousand raises a false alert. Where the counts of a key are
-wilder than the model, its usual day says so: the largest surprise (the negative decimal logarithm of the tail)
-of an ordinary day should be about ``log10(looks / ln 2)``, the median of a maximum of so many. Where the median of the last
-four weeks is larger, all surprises of that key are divided by as much, so that only what its ordinary days do not bring is one.
+**Corrected for the day and for the key.** Who looks often sees more, and counts are wilder than any model. So what is
+judged is not one look but the day: the surprise (the negative decimal logarithm of the long window's tail) is held
+against the largest surprises of this key's last days, by Gumbel's distribution of extremes, fitted to their median and
+quartiles, so that up to a quarter of them may have been spikes. Three days as the model has them are added, which speak
+for a key that is new, and none is taken to be tamer than the model. At a level of 0.001 one in a thousand days without a
+spike raises a false alert.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import quantiles
 from typing import Final, NamedTuple
 
 from stream_app.alerts.spike_history import (
@@ -35,6 +36,7 @@ from stream_app.alerts.spike_history import (
     SHORT,
     SpikeHistory,
     SpikeSettings,
+    dispersion,
     enter,
     expected_count,
     learn,
@@ -50,19 +52,25 @@ AGREES: Final = 0.05
 CALM: Final = 0.5
 """The short window says that a spike is over where its tail is above this: no more than usual."""
 
+_MODEL_SCALE = math.log10(math.e)  # where the model is right: a surprise of one more is ten times as rare
+_GUMBEL_QUARTILES = tuple(-math.log(-math.log(share)) for share in (0.25, 0.5, 0.75))
+_FAR = 30.0  # in scales below the centre, from where on the probability is 1 to the last digit
+
 
 class SpikeObservation(NamedTuple):
     """What a rule sees of one key after a complete interval.
 
-    ``value`` is the count of the long window, ``expected`` what it should have been (None while less than a day is known). ``probability``
-    is that of a day without anything unusual that holds such a count; 1.0 where there is too little to judge.
-    ``short_tail`` is the probability of the last interval's count or more, by itself.
+    ``value`` is the count of the long window; ``expected`` what it should have been, None while fewer than 24 hours are
+    known. ``probability`` is that of a day without a spike that holds such a count; 1.0 where there is too little to judge.
+    ``short_tail`` is the probability of the last interval's count or more, by itself. ``surprise`` is the negative
+    decimal logarithm of that of the long window; 0.0 where the short one does not agree.
     """
 
     value: int
     expected: float | None
     probability: float
     short_tail: float
+    surprise: float
 
     def fires_at(self, level: float) -> bool:
         """Whether this is a spike at a level, the probability of a false alert a day: 0.001 is one day in 1,000."""
@@ -90,8 +98,20 @@ def observe(
         )
     enter(settings, history, start_ms)
     counts = counts[-settings.long_intervals :]
-    observation = _judge(settings, history, start_ms, counts)
-    learn(settings, history, start_ms, counts[-1])
+    last, total = counts[-1], sum(counts)
+    usual = expected_count(settings, history, start_ms, 1)
+    expected = expected_count(settings, history, start_ms, len(counts))
+    observation = SpikeObservation(total, None, 1.0, 1.0, 0.0)
+    if usual is not None and expected is not None:
+        short_tail = 10 ** log10_upper_tail(last, usual, dispersion(history, SHORT))
+        long_tail = log10_upper_tail(total, expected, dispersion(history, LONG))
+        probability = _probability(settings, history, -long_tail) if total >= settings.minimum_count else 1.0
+        surprise = -long_tail if short_tail <= AGREES else 0.0
+        observation = SpikeObservation(total, expected, probability, short_tail, surprise)
+        learn_spread(history, SHORT, last, usual)
+        learn_spread(history, LONG, total, expected)
+        learn_surprise(history, surprise)
+    learn(settings, history, start_ms, last)
     return observation
 
 
@@ -107,27 +127,14 @@ def catch_up(settings: SpikeSettings, history: SpikeHistory, start_ms: int) -> N
         observe(settings, history, silent_ms, [0] * settings.long_intervals)
 
 
-def _judge(
-    settings: SpikeSettings, history: SpikeHistory, start_ms: int, counts: Sequence[int]
-) -> SpikeObservation:
-    total = sum(counts)
-    expected = expected_count(settings, history, start_ms, len(counts))
-    usual = expected_count(settings, history, start_ms, 1)
-    if expected is None or usual is None:
-        return SpikeObservation(total, None, 1.0, 1.0)
-    long_tail = log10_upper_tail(total, expected, math.exp(history.spreads[LONG]))
-    short_tail = 10 ** log10_upper_tail(counts[-1], usual, math.exp(history.spreads[SHORT]))
-    surprise = -long_tail if short_tail <= AGREES else 0.0
-    probability = 1.0
-    if total >= settings.minimum_count:
-        probability = min(1.0, settings.intervals_a_day * 10 ** (long_tail / stretch(settings, history)))
-    learn_spread(history, SHORT, counts[-1], usual)
-    learn_spread(history, LONG, total, expected)
-    learn_surprise(history, surprise)
-    return SpikeObservation(total, expected, probability, short_tail)
-
-
-def stretch(settings: SpikeSettings, history: SpikeHistory) -> float:
-    """By how much the surprises of an ordinary day of this key exceed those of the model, at least 1."""
-    ordinary = math.log10(settings.intervals_a_day / math.log(2))
-    return max(1.0, median(history.extremes) / 100 / ordinary) if history.extremes else 1.0
+def _probability(settings: SpikeSettings, history: SpikeHistory, surprise: float) -> float:
+    """The probability of a day whose largest surprise is at least this (Gumbel: Statistics of Extremes, 1958)."""
+    low, middle, high = _GUMBEL_QUARTILES
+    centre, scale = math.log10(settings.intervals_a_day), _MODEL_SCALE
+    model = [centre + scale * place for place in _GUMBEL_QUARTILES]
+    days = [extreme / 100 for extreme in history.extremes]
+    first, median, third = quantiles([*model, *days], n=4, method="inclusive")
+    scale = max(scale, (third - first) / (high - low))
+    centre = max(median, centre + _MODEL_SCALE * middle) - scale * middle
+    distance = (surprise - centre) / scale
+    return -math.expm1(-math.exp(-distance)) if distance > -_FAR else 1.0

@@ -23,6 +23,9 @@ TRIES_AGAIN: Final = 0.6
 """Of those who found a broken link, so many come back once it works."""
 OPENS_TWICE, IMAGES_OFF = 0.15, 0.06
 COMPLAINS_INSTEAD: Final = 0.1
+MASKED, UNSUBSCRIBES_TOO = 1 / 3, 0.03
+"""Of the scanners, so many look like a browser; and so often one follows the link that unsubscribes as well."""
+_LINKS = ("", "/terms", "/imprint", "/account")
 _PREFETCHER = "Mozilla/5.0"
 _SCANNER = "Mozilla/5.0 (compatible; Barracuda Sentinel (EE))"
 
@@ -66,10 +69,23 @@ def _machines(world: World, mail: _Sending, person: Person, delivered_ms: int) -
     if person.proxy:
         time_ms = delivered_ms + world.between(2 * SECOND_MS, 10 * MINUTE_MS)
         yield Happening(time_ms, "email.opened", person, mail.fields(user_agent=_PREFETCHER))
-    if person.scanner:
+    if person.scanner and world.chance(MASKED):
+        yield from _masked_scanner(world, mail, person, delivered_ms)
+    elif person.scanner:
         time_ms = delivered_ms + world.between(SECOND_MS, 20 * SECOND_MS)
         known = {"machine": True} if world.chance(0.5) else {"user_agent": _SCANNER}
         yield Happening(time_ms, "email.clicked", person, mail.fields(link_url=_link(mail), **known))
+
+
+def _masked_scanner(world: World, mail: _Sending, person: Person, delivered_ms: int) -> Iterator[Happening]:
+    """A scanner that looks like a browser follows all links within a second, now and then the one to unsubscribe."""
+    time_ms = delivered_ms + world.between(0, 4 * SECOND_MS)
+    for page in _LINKS:
+        fields = mail.fields(link_url=_link(mail) + page, user_agent=person.browser)
+        yield Happening(time_ms + world.between(0, SECOND_MS - 1), "email.clicked", person, fields)
+    if world.chance(UNSUBSCRIBES_TOO):
+        world.opted_out.setdefault(person.name, time_ms)
+        yield Happening(time_ms, "email.opted_out", person, mail.fields())
 
 
 def _reading(world: World, mail: _Sending, person: Person, delivered_ms: int) -> Iterator[Happening]:

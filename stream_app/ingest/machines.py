@@ -1,35 +1,32 @@
-"""Tells opens and clicks by machines from those by people.
+"""Who opened or clicked, as far as the event itself tells: a person, a machine, or nobody can say.
 
-Stands beside decoding; pure. The sender's own ``machine`` flag decides; where it says nothing, the
-user agent may give a machine away: mail privacy proxies that prefetch, security gateways that follow
-links, and programs. Gmail's and Yahoo's image proxies fetch when a person opens, so they are people.
+Stands beside decoding; pure. The sender's own ``machine`` flag decides; where it says nothing, the user agent may
+give a machine away (``agents.py``). What only the time of a click tells is judged with what is remembered of the
+customer, in ``state/clicks.py``. An indicator is one reason for a verdict; a click bears them as bits.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from typing import Final
 
+from stream_app.ingest.agents import is_machine_agent
 from stream_app.ingest.events import EmailClicked, EmailOpened
 
-_PREFETCHING_PROXY = "Mozilla/5.0"  # Apple Mail Privacy Protection sends this and no more
-_MACHINE = re.compile(
-    r"\b(?:barracuda|proofpoint|mimecast|symantec|messagelabs|trendmicro|fireeye|forcepoint|sophos|cisco-?ironport"
-    r"|safelinks|bingpreview|slackbot|facebookexternalhit|twitterbot|googlebot|bingbot|yandexbot|headlesschrome"
-    r"|phantomjs|curl|wget|python-requests|python-urllib|aiohttp|httpx|go-http-client|okhttp|apache-httpclient"
-    r"|java|libwww-perl|scrapy|node-fetch|axios)(?:[/ ;]|$)",
-    re.IGNORECASE,
-)
+PERSON: Final = 1
+"""The sender says that a person did it. Nothing else is looked at."""
+FLAG: Final = 2
+"""The sender says that a machine did it. Nothing else is looked at."""
+AGENT: Final = 4
+"""The user agent is a machine's."""
+HASTE: Final = 8
+"""A click sooner after its delivery, or before it, than a person is able to."""
+BURST: Final = 16
+"""A click among many different links of one mail within a second."""
 
 
-def is_machine(event: EmailOpened | EmailClicked) -> bool:
-    """Whether a machine did it, by the sender's flag or else by the user agent."""
+def told_by(event: EmailOpened | EmailClicked) -> int:
+    """The indicators that an event bears itself: ``PERSON``, ``FLAG``, ``AGENT`` or none."""
     if event.machine is not None:
-        return event.machine
+        return FLAG if event.machine else PERSON
     agent = event.user_agent
-    return _is_machine_agent(agent) if agent else False
-
-
-@lru_cache(maxsize=4096)
-def _is_machine_agent(agent: str) -> bool:
-    return agent.strip() == _PREFETCHING_PROXY or _MACHINE.search(agent) is not None
+    return AGENT if agent and is_machine_agent(agent) else 0

@@ -66,6 +66,7 @@ _CAMPAIGN = frozenset({Dimension.CAMPAIGN})
 _PEOPLE = frozenset({Dimension.SEGMENT, Dimension.ALL})
 _SERVICE = frozenset({Dimension.CHANNEL, Dimension.SEGMENT, Dimension.ALL})
 
+# A count's place is its number in journals and partials: add new ones at the end.
 COUNTS: Final = (
     Count("deliveries", Unit.EVENTS, _MAIL, "messages accepted by the receiver"),
     Count("bounces", Unit.EVENTS, _MAIL, "messages refused by the receiver"),
@@ -111,6 +112,18 @@ COUNTS: Final = (
     Count("tickets_replied", Unit.EPISODES, _SERVICE, "tickets an agent replied to"),
     Count("ratings", Unit.EVENTS, _SERVICE, "ratings of chats and tickets"),
     Count("ratings_positive", Unit.EVENTS, _SERVICE, "ratings of 4 or 5"),
+    Count("machine_by_flag", Unit.EVENTS, _MAIL, "opens and clicks that their sender calls a machine's"),
+    Count("machine_by_agent", Unit.EVENTS, _MAIL, "opens and clicks by a machine's user agent"),
+    Count("machine_by_haste", Unit.EVENTS, _MAIL, "machine clicks too soon before or after their delivery"),
+    Count(
+        "machine_by_burst", Unit.EVENTS, _MAIL, "machine clicks among many links of a mail within a second"
+    ),
+    Count(
+        "optouts_suspected",
+        Unit.CUSTOMERS,
+        _MAIL,
+        "of the opt-outs, those that a machine may have made; they are in every rate all the same",
+    ),
 )
 
 RATES: Final = (

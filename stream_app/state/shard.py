@@ -29,10 +29,11 @@ from stream_app.ingest.topics import INPUT_TOPICS
 from stream_app.ingest.watermark import PartitionProgress, Watermark
 from stream_app.settings import Settings
 from stream_app.state.audience import CAMPAIGN_KIND, OPTOUT_KIND, Audience
-from stream_app.state.customers import Customer, Handler, LastSeen, Mail
+from stream_app.state.customers import Customer, Handler, LastSeen
 from stream_app.state.journal import Expired, Rounds
 from stream_app.state.lifecycle import Touched
 from stream_app.state.lifecycles import LIFECYCLE_KINDS, Lifecycles
+from stream_app.state.mail import Mail
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.standings import CAMPAIGN_PREFIX, SEGMENTS_KIND, Standings
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
@@ -231,7 +232,7 @@ class Shard:
 
     def _all_handlers(self) -> dict[type[Event], Handler]:
         """What each type of event does to its customer, and to the counts."""
-        mail = Mail(self._tallies, self._audience, self.watermark, self._settings.retention)
+        mail = Mail(self._tallies, self._audience, self.watermark, self._settings)
         handlers: dict[type[Event], Handler] = {
             EmailDelivered: mail.deliver,
             EmailBounced: mail.bounce,

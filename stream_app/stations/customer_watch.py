@@ -95,8 +95,8 @@ class CustomerWatch:
 
 def facts_of(customer: Customer) -> ChurnFacts:
     """What the churn score asks of a customer."""
-    mail, signs = customer.mail, customer.signs
-    unanswered, answered_before = len(mail.times), mail.made_good_ms >= 0
+    signs = customer.signs
+    unanswered, answered_before = customer.unanswered()
     if signs is None:
         return ChurnFacts(unanswered, answered_before)
     return ChurnFacts(

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.oracle.events import Event, Record, Settings, distinct
+from tests.oracle.machines import find_machines, is_flagged
 from tests.oracle.windows import ALL, Key, Result
 
 
@@ -40,7 +41,7 @@ def _count_shard(events: list[Event], settings: Settings, now: int | None, resul
     """
     for event in events:
         result.touch(event.keys, event.time)
-    _count_emails([event for event in events if event.family == "email"], result)
+    _count_emails([event for event in events if event.family == "email"], settings, result)
     for cart in _entities(events, "cart"):
         _count_cart(cart, settings, now, result)
     for chat in _entities(events, "chat"):
@@ -69,18 +70,26 @@ def _grouped(events: Iterable[Event], key: Callable[[Event], Any]) -> defaultdic
 # --- emails
 
 
-def _count_emails(emails: list[Event], result: Result) -> None:
+def _count_emails(emails: list[Event], settings: Settings, result: Result) -> None:
     """Count what the emails of a shard add to campaigns, segments and all."""
     of_type = _grouped(emails, lambda event: event.type)
-    opens = _grouped(of_type["email.opened"], _by_machine)
-    clicks = _grouped(of_type["email.clicked"], _by_machine)
+    deliveries, optouts = of_type["email.delivered"], of_type["email.opted_out"]
+    machines = find_machines(deliveries, of_type["email.clicked"], optouts, settings)
+    opens = _grouped(of_type["email.opened"], is_flagged)
+    clicks = _grouped(of_type["email.clicked"], machines.clicked)
     for count, events in (
-        ("deliveries", of_type["email.delivered"]),
+        ("deliveries", deliveries),
         ("bounces", of_type["email.bounced"]),
         ("opens", opens[False]),
         ("clicks", clicks[False]),
         ("machine_opens", opens[True]),
         ("machine_clicks", clicks[True]),
+        (
+            "machine_by_flag",
+            opens[True] + [click for click in clicks[True] if click.offset in machines.flagged],
+        ),
+        ("machine_by_haste", [click for click in clicks[True] if click.offset in machines.hasty]),
+        ("machine_by_burst", [click for click in clicks[True] if click.offset in machines.in_burst]),
     ):
         for event in events:
             result.add(event.keys, event.time, count)
@@ -88,19 +97,21 @@ def _count_emails(emails: list[Event], result: Result) -> None:
         ("unique_opens", opens[False]),
         ("unique_clicks", clicks[False]),
         ("unique_engaged", _engagements(opens[False], clicks[False])),
-        ("optouts", of_type["email.opted_out"]),
+        ("optouts", optouts),
+        ("optouts_suspected", _without_any_but(machines.suspected_optouts, optouts)),
         ("complaints", of_type["email.complained"]),
     ):
         _count_unique(events, count, result)
-    leavings = sorted(of_type["email.opted_out"] + of_type["email.complained"], key=lambda event: event.order)
-    _count_customers(of_type["email.delivered"], "reached", result)
+    leavings = sorted(optouts + of_type["email.complained"], key=lambda event: event.order)
+    _count_customers(deliveries, "reached", result)
     _count_customers(leavings, "disengaged", result)
-    _count_lost_before(of_type["email.delivered"], of_type["email.opted_out"], result)
+    _count_lost_before(deliveries, optouts, result)
 
 
-def _by_machine(event: Event) -> bool:
-    """Whether a machine opened or clicked: only where the event says so. The oracle judges no user agents."""
-    return event.body.get("machine") is True
+def _without_any_but(suspected: set[int], optouts: list[Event]) -> list[Event]:
+    """The opt-outs of those customers and campaigns where every one is suspected."""
+    groups = _grouped(optouts, lambda event: (event.customer, event.text("campaign_id"))).values()
+    return [event for same in groups if all(one.offset in suspected for one in same) for event in same]
 
 
 def _engagements(opens: list[Event], clicks: list[Event]) -> list[Event]:

@@ -25,6 +25,7 @@ class Settings:
 
     cart_timeout_ms: int = 3_600_000
     chat_timeout_ms: int = 120_000
+    machine_click_within_ms: int = 2_000
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ _EMAIL = [
     "unique_engaged",
     "optouts",
     "complaints",
+    "machine_by_flag",
+    "machine_by_agent",
+    "machine_by_haste",
+    "machine_by_burst",
+    "optouts_suspected",
 ]
 _CUSTOMERS = ["reached", "disengaged"]
 _CARTS = [

@@ -446,4 +446,5 @@ class Pipeline:
 
     def oracle_settings(self) -> oracle.Settings:
         """The settings that matter to the oracle."""
-        return oracle.Settings(self.settings.cart_timeout, self.settings.chat_timeout)
+        settings = self.settings
+        return oracle.Settings(settings.cart_timeout, settings.chat_timeout, settings.machine_click_within)

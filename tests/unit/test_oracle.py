@@ -105,7 +105,7 @@ def rate_of(result: Result, name: str, key: str = "all:all") -> Rate:
 
 
 def test_example_ctr() -> None:
-    result = run(*everyone("email.delivered", 0, range(1000)), *everyone("email.clicked", 9, range(100)))
+    result = run(*everyone("email.delivered", 0, range(1000)), *everyone("email.clicked", HOUR, range(100)))
     for key in ("all:all", "campaign:c1"):
         ctr = rate_of(result, "ctr", key)
         assert ctr[:3] == (0.1, 100, 1000)
@@ -144,7 +144,12 @@ def test_example_one_person_opens_five_times() -> None:
 def test_example_a_proxy_opens() -> None:
     opened = everyone("email.opened", 9, range(600), machine=True)
     result = run(*everyone("email.delivered", 0, range(1000)), *opened)
-    assert nonzero(result) == {"deliveries": 1000, "machine_opens": 600, "reached": 1000}
+    assert nonzero(result) == {
+        "deliveries": 1000,
+        "machine_opens": 600,
+        "machine_by_flag": 600,
+        "reached": 1000,
+    }
     assert rate_of(result, "open_rate").value == 0
 
 
@@ -337,7 +342,51 @@ def test_a_person_is_whom_nobody_called_a_machine() -> None:
 
 def test_an_optout_by_a_machine_counts() -> None:
     result = run(body("email.clicked", 0, machine=True), body("email.opted_out", 0, machine=True))
-    assert nonzero(result) == {"machine_clicks": 1, "optouts": 1, "disengaged": 1}
+    machine = {"machine_clicks": 1, "machine_by_flag": 1, "optouts_suspected": 1}
+    assert nonzero(result) == {**machine, "optouts": 1, "disengaged": 1}
+
+
+def test_a_click_within_two_seconds_of_its_delivery_is_hasty() -> None:
+    sent = [body("email.delivered", 0), body("email.delivered", 0, campaign_id="c2")]
+    for at, hasty in ((-2000, 0), (-1999, 1), (1999, 1), (2000, 0)):
+        counts = nonzero(run(*sent, body("email.clicked", at)))
+        assert (counts.get("machine_by_haste", 0), counts.get("clicks", 0)) == (hasty, 1 - hasty)
+    assert "machine_clicks" not in nonzero(run(sent[1], body("email.clicked", 5)))
+
+
+def test_three_links_within_a_second_are_a_burst_of_all_that_lies_in_it() -> None:
+    def links(*ats: int) -> list[int]:
+        clicks = [body("email.clicked", at, link_url=f"/{n % 3}") for n, at in enumerate(ats)]
+        return when(run(*clicks), "machine_by_burst")
+
+    assert links(0, 500, 999) == [0, 500, 999]
+    assert links(0, 500, 1000) == []
+    assert links(0, 500, 999, 1000) == [0, 500, 999, 1000]
+    assert links(0, 600, 800, 1200, 5000) == [0, 600, 800, 1200]
+
+
+def test_a_later_click_by_the_person_makes_a_hasty_one_theirs() -> None:
+    hasty = [body("email.delivered", 0), body("email.clicked", 5)]
+    assert when(run(*hasty, body("email.opened", HOUR)), "unique_clicks") == []
+    assert when(run(*hasty, body("email.clicked", HOUR)), "unique_clicks") == [5]
+    assert when(run(*hasty, body("email.clicked", HOUR, machine=True)), "unique_clicks") == []
+    burst = [body("email.clicked", 5, link_url=f"/{n}") for n in range(3)]
+    assert when(run(*burst, body("email.clicked", HOUR)), "unique_clicks") == [HOUR]
+
+
+def test_an_optout_is_suspected_beside_its_delivery_or_a_machines_click_until_the_person_repeats_it() -> None:
+    def suspected(*given: dict[str, Any]) -> list[int]:
+        return when(run(*given), "optouts_suspected")
+
+    burst = [body("email.clicked", HOUR, link_url=f"/{n}") for n in range(3)]
+    assert suspected(body("email.delivered", 0), body("email.opted_out", 1999)) == [1999]
+    assert suspected(body("email.delivered", 0), body("email.opted_out", 2000)) == []
+    assert suspected(*burst, body("email.opted_out", HOUR + 999)) == [HOUR + 999]
+    assert suspected(*burst, body("email.opted_out", HOUR + 1000)) == []
+    assert suspected(*burst, body("email.opted_out", HOUR, campaign_id="c2")) == []
+    assert suspected(*burst, body("email.opted_out", HOUR, campaign_id=None)) == [HOUR]
+    again = body("email.opted_out", 3 * HOUR)
+    assert suspected(*burst, body("email.opted_out", HOUR), again) == []
 
 
 def test_optouts_without_a_campaign_share_one() -> None:

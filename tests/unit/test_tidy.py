@@ -26,6 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("metrics",),
     ("alerts",),
     ("sinks",),
+    ("notifiers",),
     ("schemas",),
     ("stations",),
     ("lookout",),

@@ -1,0 +1,228 @@
+"""Rules over counts, through the merger, the watch and the desk: what stays away, and what comes too often.
+
+Time is event time and moves with the watermark; where nothing comes, that alone must be enough.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from stream_app.alerts.desk import AlertDesk
+from stream_app.alerts.lifecycle import AlertChange
+from stream_app.alerts.message import alert_id
+from stream_app.alerts.rules import Rule, Rules, load_rules
+from stream_app.alerts.watch import MetricWatch
+from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from stream_app.metrics.catalogue import PANE_MS
+from stream_app.metrics.cells import slot_of
+from stream_app.metrics.merge import Merger
+from stream_app.metrics.partials import KeyPartial, Partial
+from stream_app.settings import Settings
+from stream_app.state.shelf import Shelf
+
+RULES = {rule.name: rule for rule in load_rules().rules}
+SILENT, SURGE = RULES["carts-silent"], RULES["tickets-spike"]
+START = 1_763_683_200_000  # midnight
+FIVE = 5 * MINUTE_MS
+
+
+class Scene:
+    """One merger that hears of one key from one shard, and its rules."""
+
+    def __init__(self, *rules: Rule, key: str = "all:all") -> None:
+        self.key = key
+        self.changes: list[AlertChange] = []
+        self._rules = Rules(rules, None)
+        self._shelf = Shelf()
+        self._header: bytes | None = None
+        self._offset = 0
+        self._newest_ms = START
+        self._total: dict[int, int] = {}
+        self._open()
+
+    def _open(self) -> None:
+        self._merger = Merger(self._shelf, self._header, Settings())
+        self._watch = MetricWatch(self._merger, AlertDesk(self._shelf, self._rules))
+
+    def restart(self) -> None:
+        """Another worker takes over what is written down."""
+        self._shelf.write_down()
+        self._shelf.drop_hot()
+        self._open()
+        self._merger.next_offset = self._offset
+
+    def count(self, name: str, number: int, time_ms: int) -> None:
+        """So many events of a count at a time; the watermark follows at once."""
+        slot = slot_of(name)
+        self._total[slot] = self._total.get(slot, 0) + number
+        self._newest_ms = max(self._newest_ms, time_ms)
+        pane = {time_ms // PANE_MS: {slot: number}}
+        self._hear(time_ms, [KeyPartial(self.key, self._newest_ms, dict(self._total), pane)])
+
+    def move_on(self, time_ms: int, step_ms: int = MINUTE_MS) -> None:
+        """Nothing comes but the watermark."""
+        for watermark_ms in range(self._merger.watermark_ms + step_ms, time_ms + 1, step_ms):
+            self._hear(watermark_ms, [])
+
+    def _hear(self, watermark_ms: int, keys: list[KeyPartial]) -> None:
+        word = Partial(0, 1, self._offset, watermark_ms, keys)
+        self._merger.process([(self._offset, word)])
+        self._offset += 1
+        self.changes += self._watch.judge()
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(change.state, change.severity) for change in self.changes]
+
+
+def busy_day(scene: Scene, number: int = 1_200) -> int:
+    """A day with carts every half minute or so; returns the end of the last one's pane."""
+    step_ms = DAY_MS // number // PANE_MS * PANE_MS
+    for place in range(number):
+        scene.count("carts_started", 1, START + place * step_ms)
+    return START + (number - 1) * step_ms + PANE_MS
+
+
+# --- Silence ---
+
+
+def test_silence_fires_rises_and_ends_with_the_first_event() -> None:
+    scene = Scene(replace(SILENT, repeat_ms=0))
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + 7 * HOUR_MS)
+    scene.count("carts_started", 1, last_ms + 8 * HOUR_MS)
+    assert scene.told == [("firing", "warning"), ("firing", "critical"), ("resolved", "critical")]
+    first, worse, over = scene.changes
+    assert last_ms + 3 * HOUR_MS <= first.started_at_ms < last_ms + 3 * HOUR_MS + MINUTE_MS
+    assert last_ms + 6 * HOUR_MS <= worse.as_of_ms < last_ms + 6 * HOUR_MS + MINUTE_MS
+    assert first.value == (first.as_of_ms - last_ms) / SECOND_MS
+    assert first.threshold == 3 * HOUR_MS / SECOND_MS
+    assert first.numerator is not None and first.numerator > 1_000
+    assert over.evidence != "quiet"
+
+
+def test_silence_is_told_again_while_it_lasts() -> None:
+    scene = Scene(SILENT)
+    scene.move_on(busy_day(scene) + 10 * HOUR_MS + MINUTE_MS)
+    assert [(change.severity, change.repeated) for change in scene.changes] == [
+        ("warning", False),
+        ("critical", False),
+        ("critical", True),
+    ]
+
+
+def test_who_takes_over_waits_on_for_what_stays_away() -> None:
+    scene = Scene(SILENT)
+    last_ms = busy_day(scene)
+    scene.restart()
+    scene.move_on(last_ms + 3 * HOUR_MS + MINUTE_MS)
+    scene.restart()
+    scene.move_on(last_ms + 3 * HOUR_MS + 30 * MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+
+
+def test_silence_of_one_count_is_seen_while_others_come() -> None:
+    """The key changes all the time; the count that stays away is still told in time."""
+    scene = Scene(SILENT)
+    last_ms = busy_day(scene)
+    for minutes in range(0, 200, 7):
+        scene.count("opens", 1, last_ms + minutes * MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+    assert scene.changes[0].started_at_ms < last_ms + 3 * HOUR_MS + 7 * MINUTE_MS
+
+
+def test_a_small_shop_may_be_silent() -> None:
+    scene = Scene(SILENT)
+    scene.move_on(busy_day(scene, 400) + 20 * HOUR_MS)
+    assert scene.told == []
+
+
+def test_a_silence_of_a_day_is_what_is_usual_now() -> None:
+    scene = Scene(replace(SILENT, repeat_ms=0))
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + 2 * DAY_MS, 10 * MINUTE_MS)
+    assert scene.told[-1] == ("resolved", "critical")
+    over = scene.changes[-1]
+    assert (over.evidence, over.value) == ("quiet", None)
+    assert last_ms + DAY_MS - PANE_MS <= over.as_of_ms <= last_ms + DAY_MS + 10 * MINUTE_MS
+
+
+def test_silence_may_have_to_last_before_it_fires() -> None:
+    scene = Scene(replace(SILENT, wait_ms=HOUR_MS, repeat_ms=0, levels=(("critical", 7_200.0),)))
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + 4 * HOUR_MS)
+    assert scene.told == [("pending", "critical"), ("firing", "critical")]
+    assert scene.changes[-1].started_at_ms >= last_ms + 3 * HOUR_MS
+
+
+# --- Spikes ---
+
+
+def play(scene: Scene, between: Callable[[Scene], None] = lambda _: None) -> None:
+    """Two days of about eight tickets in five minutes, a quarter of an hour of forty, and an hour as ever."""
+    dice = random.Random(5)
+    usual, surge = 2 * DAY_MS // FIVE, 3
+    for place in range(usual + surge + 12):
+        mean = 40 if usual <= place < usual + surge else 8
+        number = sum(dice.random() < mean / 100 for _ in range(100))
+        scene.count("tickets_opened", number, START + place * FIVE + MINUTE_MS)
+        between(scene)
+
+
+def test_a_spike_fires_and_resolves_when_it_is_over() -> None:
+    scene = Scene(SURGE)
+    play(scene)
+    assert scene.told == [("firing", "warning"), ("firing", "critical"), ("resolved", "critical")]
+    firing, over = scene.changes[0], scene.changes[-1]
+    begun_ms = START + 2 * DAY_MS
+    assert firing.as_of_ms == begun_ms + FIVE, "as of the end of the first interval of the spike"
+    assert begun_ms + 4 * FIVE + SURGE.keep_firing_ms <= (over.ended_at_ms or 0) <= begun_ms + 12 * FIVE
+    assert firing.value is not None and firing.value > 40
+    assert firing.baseline == pytest.approx(24, abs=4)
+    assert firing.chance is not None and 1e-6 < firing.chance <= 1e-3
+    assert firing.threshold is None
+
+
+def test_a_usual_day_is_no_spike() -> None:
+    scene = Scene(SURGE)
+    dice = random.Random(6)
+    for place in range(2 * DAY_MS // FIVE):
+        number = sum(dice.random() < 0.08 for _ in range(100))
+        scene.count("tickets_opened", number, START + place * FIVE + MINUTE_MS)
+    assert scene.told == []
+
+
+def test_it_makes_no_difference_how_often_a_worker_starts_again() -> None:
+    """Each interval is learned once: the same alerts under the same ids."""
+    steady, shaken = Scene(SURGE), Scene(SURGE)
+    dice = random.Random(7)
+    play(steady)
+    play(shaken, lambda scene: scene.restart() if dice.random() < 0.1 else None)
+    assert [alert_id(change) for change in shaken.changes] == [alert_id(change) for change in steady.changes]
+    assert shaken.changes == steady.changes
+
+
+def test_a_spike_is_judged_when_its_interval_is_complete_though_nothing_follows() -> None:
+    scene = Scene(SURGE)
+    for place in range(2 * DAY_MS // FIVE):
+        scene.count("tickets_opened", 8, START + place * FIVE + MINUTE_MS)
+    scene.count("tickets_opened", 90, START + 2 * DAY_MS + MINUTE_MS)
+    assert scene.told == []
+    scene.move_on(START + 2 * DAY_MS + FIVE, 10 * SECOND_MS)
+    assert [change.as_of_ms for change in scene.changes] == [START + 2 * DAY_MS + FIVE]
+
+
+def test_a_long_silence_before_a_spike_is_caught_up_with() -> None:
+    scene = Scene(SURGE)
+    for place in range(2 * DAY_MS // FIVE):
+        scene.count("tickets_opened", 8, START + place * FIVE + MINUTE_MS)
+    later_ms = START + 6 * DAY_MS
+    scene.move_on(later_ms, 6 * HOUR_MS)
+    for place in range(3):
+        scene.count("tickets_opened", 30, later_ms + place * FIVE + MINUTE_MS)
+    scene.move_on(later_ms + 3 * FIVE)
+    assert scene.told[:1] == [("firing", "critical")]
