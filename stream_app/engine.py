@@ -45,10 +45,11 @@ ReadAgain = Callable[[TopicPartition, int], Awaitable[None]]
 
 RECORDS_AT_ONCE = 250
 PARTIALS_AT_ONCE_BYTES = 100_000
-MOST_UNFLUSHED = 20_000
+MOST_UNFLUSHED = 5_000
 TICK_SECONDS = 0.25
 LONGEST_REST_SECONDS = 1.0
 CATCHING_UP_RECORDS = 50_000
+CATCHING_UP_UNFLUSHED = 20_000
 CATCHING_UP_REST_SECONDS = 10.0
 CATCHING_UP_SLOWER = 10
 SHARDS, MERGERS = "shards", "mergers"
@@ -230,17 +231,16 @@ class Engine:
 
     async def _rest(self, whose: str, began: float) -> None:
         """Pause between two flushes, for as long as the last one took: what a flush costs by itself is then shared by
-        the more events the busier the worker is. While it catches up, until there is as much as may wait."""
+        the more events the busier the worker is, and by the most while it catches up. It ends when there is as much
+        as may wait, because a flush takes that out in one piece."""
         self.flushes[whose] += 1
         self._is_full[whose].clear()
         self._flushed[whose].set()
-        if self._catches_up:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CATCHING_UP_REST_SECONDS):
-                    await self._is_full[whose].wait()
-            return
         took = monotonic_seconds() - began
-        await asyncio.sleep(max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS)))
+        longest = max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCHING_UP_REST_SECONDS if self._catches_up else longest):
+                await self._is_full[whose].wait()
 
     @property
     def _catches_up(self) -> bool:
@@ -279,7 +279,7 @@ class Engine:
     async def _breathe(self, whose: str, unflushed: int) -> None:
         """Let others run; where the broker is slow to confirm, wait for the next flush."""
         await asyncio.sleep(0)
-        if unflushed > MOST_UNFLUSHED:
+        if unflushed > (CATCHING_UP_UNFLUSHED if self._catches_up else MOST_UNFLUSHED):
             self._is_full[whose].set()
             self._flushed[whose].clear()
             await self._flushed[whose].wait()
