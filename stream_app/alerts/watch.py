@@ -28,7 +28,9 @@ class MetricWatch:
         self._due: list[tuple[int, str]] = []
         self._waiting: dict[str, int] = {}
         for name in merger.names():
-            self._wait(name)
+            look, _ = self._look(name)
+            if look is not None:
+                self._wait(name, look)
 
     def judge(self) -> list[AlertChange]:
         """Judge what has to be judged since the last call; returns what changed."""
@@ -42,17 +44,9 @@ class MetricWatch:
             if look is not None and (name in must or self._judged_at.get(name) != edge):
                 self._judged_at[name] = edge
                 changes += self._desk.judge(*split_key(name), look, edge * PANE_MS)
-                self._wait(name)
+                self._wait(name, look)
         self._judged_at = {name: edge for name, edge in self._judged_at.items() if name in active}
         return changes
-
-    @property
-    def next_due_ms(self) -> int | None:
-        """From which watermark on a look may find something although nothing came: at the next pane while an alert is
-        pending or firing, else when a rule over silence or spikes can come true. None where only an event can."""
-        if self._desk.active_keys():
-            return (self._now_ms // PANE_MS + 1) * PANE_MS
-        return self._due[0][0] if self._due else None
 
     def _look(self, name: str) -> tuple[KeyLook | None, int]:
         """A key as of now, and the edge that is; None where there is no such key any more."""
@@ -72,10 +66,9 @@ class MetricWatch:
                 taken.add(name)
         return taken
 
-    def _wait(self, name: str) -> None:
+    def _wait(self, name: str, look: KeyLook) -> None:
         """Have a key judged at its time. Where that moves on later, it is judged in vain, and waits again."""
-        look, _ = self._look(name)
-        due_ms = None if look is None else self._desk.due_ms(*split_key(name), look)
+        due_ms = self._desk.due_ms(*split_key(name), look)
         if due_ms is not None and self._now_ms < due_ms < self._waiting.get(name, due_ms + 1):
             self._waiting[name] = due_ms
             heappush(self._due, (due_ms, name))
