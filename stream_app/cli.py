@@ -206,10 +206,35 @@ def send(
 
     Lines that are no valid event are named on standard error and left out; the exit code is then 1.
     """
-    for name in files:
-        if name != "-" and not Path(name).is_file():
-            raise typer.BadParameter(f"{name}: there is no such file", param_hint="FILE")
+    _check_files(files, "FILE")
     _do(context, "stream_app.commands.send", "run", files, rate, as_json, gzip)
+
+
+@app.command()
+def backtest(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EVENTS", help="Files of one JSON event per line, plain or .gz; - for standard input."
+        ),
+    ],
+    rules: Annotated[
+        Path | None, typer.Option(help="The rules file on trial; without it STREAM_APP_RULES or the shipped.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another rules file: print only what the two tell differently.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Try alert rules on recorded events.
+
+    Prints what would have fired, when, for how long and with which numbers. Needs neither Kafka nor Redis.
+    """
+    _check_files(files, "EVENTS")
+    from stream_app.commands.backtest import Choice
+
+    _do(context, "stream_app.commands.backtest", "run", files, Choice(rules, compare), as_json)
 
 
 @app.command()
@@ -272,6 +297,12 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     Settings, Kafka, topics, Redis, rules, files and clock; the exit code is 1 if one is wrong.
     """
     _do(context, "stream_app.commands.doctor", "run", as_json)
+
+
+def _check_files(names: list[str], hint: str) -> None:
+    for name in names:
+        if name != "-" and not Path(name).is_file():
+            raise typer.BadParameter(f"{name}: there is no such file", param_hint=hint)
 
 
 def _do(context: typer.Context, module: str, function: str, *arguments: Any) -> None:

@@ -4,7 +4,7 @@
 
     7 input topics ─ six agents ─▶ shards ─▶ partials ─ merge agent ─▶ mergers ─▶ metrics, alerts, Redis
                                      │ journal: table "shards"           │ journal: table "merge"
-                                     └▶ deadletters, alerts.churn        └▶ alerts.ctr, .optout, .abandonment
+                                     └▶ deadletters, alerts.churn        └▶ alerts.ctr, .optout, .abandonment, .service
 
 All seven input topics and the partials have the same number of partitions, so that Faust gives one worker
 the same partition number of each: that is a shard, and a merger. Agents run with concurrency 1 and hand

@@ -40,12 +40,15 @@ class AlertDesk:
     def __init__(self, shelf: Shelf, rules: Rules) -> None:
         self._rules = rules
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
-        self._by_dimension = {dimension: rules.for_dimension(dimension) for dimension in Dimension}
+        self._echoes = tuple(rule for rule in rules.rules if rule.condition is Condition.ECHO_CHAMBER)
+        self._by_dimension = {
+            dimension: tuple(rule for rule in rules.for_dimension(dimension) if rule not in self._echoes)
+            for dimension in Dimension
+        }
         self._waking = {
             dimension: tuple(rule for rule in held if rule.condition in _WAKING)
             for dimension, held in self._by_dimension.items()
         }
-        self._echoes = tuple(rule for rule in rules.rules if rule.condition is Condition.ECHO_CHAMBER)
         self._spikes = SpikeWatch(shelf)
         self._active: dict[str, AlertState] = {}
         """Of dimension keys; those of customers may be many, and stay on the shelf."""
@@ -56,26 +59,27 @@ class AlertDesk:
 
     def judge(self, dimension: Dimension, key: str, look: Look, as_of_ms: int) -> list[AlertChange]:
         """Hold a key's numbers against every rule of its dimension; returns what changed."""
-        changes = []
+        changes: list[AlertChange] = []
         for rule in self._by_dimension[dimension]:
-            if rule.condition is not Condition.ECHO_CHAMBER and rule.matches(key):
-                name = _name(rule.name, dimension, key)
-                for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
-                    state = self._active.get(name)
-                    step = advance(rule, state, seen, dimension, key, seen_ms)
-                    changes += self._keep(name, state, *step)
+            if not rule.matches(key):
+                continue
+            name = _name(rule.name, dimension, key)
+            is_over_rate = rule.condition not in _WAKING
+            if is_over_rate and name not in self._active and not may_fire(rule, look):
+                continue
+            for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
+                state = self._active.get(name)
+                changes += self._keep(name, state, *advance(rule, state, seen, dimension, key, seen_ms))
         return changes
 
     def _observations(
         self, rule: Rule, full_key: str, look: Look, as_of_ms: int
     ) -> list[tuple[int, Observation]]:
-        """What a rule sees of a key, each with its time; nothing where no alert can begin, go on or end by it."""
+        """What a rule sees of a key, each with its time."""
         if rule.condition is Condition.SPIKE:
             return self._spikes.observe(rule, full_key, look)
         if rule.condition is Condition.NO_DATA:
             return [(as_of_ms, observe_silence(rule, look, as_of_ms))]
-        if not may_fire(rule, look) and _name(rule.name, *full_key.split(":", 1)) not in self._active:
-            return []
         return [(as_of_ms, observe(rule, look))]
 
     def judge_campaign(self, campaign: str, ledger: Ledger, now_ms: int) -> list[AlertChange]:

@@ -85,7 +85,7 @@ class Rule:
     def matches(self, key: str) -> bool:
         """Whether a key of the rule's dimension is watched: it fits one of ``keys``, which are shell patterns, or there
         are none; and none of ``except_keys``."""
-        if any(fnmatchcase(key, pattern) for pattern in self.except_keys):
+        if self.except_keys and any(fnmatchcase(key, pattern) for pattern in self.except_keys):
             return False
         return not self.keys or any(fnmatchcase(key, pattern) for pattern in self.keys)
 

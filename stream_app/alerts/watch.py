@@ -28,7 +28,9 @@ class MetricWatch:
         self._due: list[tuple[int, str]] = []
         self._waiting: dict[str, int] = {}
         for name in merger.names():
-            self._wait(name)
+            look, _ = self._look(name)
+            if look is not None:
+                self._wait(name, look)
 
     def judge(self) -> list[AlertChange]:
         """Judge what has to be judged since the last call; returns what changed."""
@@ -42,7 +44,7 @@ class MetricWatch:
             if look is not None and (name in must or self._judged_at.get(name) != edge):
                 self._judged_at[name] = edge
                 changes += self._desk.judge(*split_key(name), look, edge * PANE_MS)
-                self._wait(name)
+                self._wait(name, look)
         self._judged_at = {name: edge for name, edge in self._judged_at.items() if name in active}
         return changes + self._judge_campaigns()
 
@@ -70,10 +72,9 @@ class MetricWatch:
                 taken.add(name)
         return taken
 
-    def _wait(self, name: str) -> None:
+    def _wait(self, name: str, look: KeyLook) -> None:
         """Have a key judged at its time. Where that moves on later, it is judged in vain, and waits again."""
-        look, _ = self._look(name)
-        due_ms = None if look is None else self._desk.due_ms(*split_key(name), look)
+        due_ms = self._desk.due_ms(*split_key(name), look)
         if due_ms is not None and self._now_ms < due_ms < self._waiting.get(name, due_ms + 1):
             self._waiting[name] = due_ms
             heappush(self._due, (due_ms, name))

@@ -1,11 +1,11 @@
-"""Where a line of ``send`` goes: its topic and its key, once the decoder has found nothing wrong with it."""
+"""Where a line belongs: its topic and its event, once the decoder has found nothing wrong with it."""
 
 from __future__ import annotations
 
 import msgspec
 
 from stream_app.ingest.decode import Reason, Rejected, decode
-from stream_app.ingest.events import EVENT_TYPES
+from stream_app.ingest.events import EVENT_TYPES, Event
 from stream_app.ingest.topics import INPUT_TOPICS
 
 _NOTHING = msgspec.Raw()
@@ -35,6 +35,16 @@ def destination(line: bytes, max_bytes: int) -> tuple[str, bytes]:
     Raises:
         Rejected: the worker would not count it; the reason is the one it would give.
     """
+    topic, event = event_of(line, max_bytes)
+    return topic, event.customer_id.encode()
+
+
+def event_of(line: bytes, max_bytes: int) -> tuple[str, Event]:
+    """The topic (without prefix) and the event of a line.
+
+    Raises:
+        Rejected: as ``destination``; its event time may still be late, or of the future.
+    """
     if len(line) > max_bytes:
         raise Rejected(Reason.TOO_LARGE, f"longer than {max_bytes} bytes")
     head = _head(line)
@@ -48,7 +58,7 @@ def destination(line: bytes, max_bytes: int) -> tuple[str, bytes]:
         if problem.reason == Reason.UNKNOWN_TYPE and event_class is None and event_type is not None:
             raise Rejected(problem.reason, f"{event_type[:100]!r} is no event type") from None
         raise
-    return topic, event.customer_id.encode()
+    return topic, event
 
 
 def customer_of(value: bytes) -> str | None:

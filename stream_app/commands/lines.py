@@ -1,4 +1,4 @@
-"""The lines of the files that ``send`` is given: plain, gzipped, or standard input.
+"""The lines of the files that ``send`` and ``backtest`` are given: plain, gzipped, or standard input.
 
 Lines come in blocks, with the number of the first, so that the work per line stays small. A line
 that is longer than any event may be is cut: it is refused anyway and never held in memory whole.
@@ -12,7 +12,7 @@ import select
 import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -57,9 +57,15 @@ async def read_blocks(
                 yield Block(number, [rest], _position(raw))
     except (OSError, EOFError, zlib.error) as problem:
         words = getattr(problem, "strerror", None) or str(problem).rstrip(".")
-        raise Failure(
-            f"{name}: cannot be read to its end ({words}); mend the file and send it again"
-        ) from None
+        raise Failure(f"{name}: cannot be read to its end ({words}); mend the file and try again") from None
+
+
+def total_bytes(names: list[str]) -> int | None:
+    """The size of all files together, if it can be known."""
+    with suppress(OSError):
+        if STANDARD_INPUT not in names and all(Path(name).is_file() for name in names):
+            return sum(Path(name).stat().st_size for name in names)
+    return None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The progress of ``send``, on a terminal only: into a file or a pipe nothing is written."""
+"""The progress of ``send`` and ``backtest``, on a terminal only: into a file or a pipe nothing is written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ SHOW_EVERY_SECONDS = 0.1
 class Progress:
     """A bar on standard error by bytes read; a bare count where the size is not known."""
 
-    def __init__(self, total_bytes: int | None) -> None:
+    def __init__(self, total_bytes: int | None, label: str) -> None:
+        """``label`` is what is going on, in a word."""
         self._total = total_bytes
+        self._label = label
         self._before = 0
         self._in_file = 0
         self._shown_at = 0.0
@@ -34,8 +36,12 @@ class Progress:
                 progress.TextColumn("{task.fields[counts]}"),
                 progress.TimeRemainingColumn(),
             )
-            self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("sending", total=self._total, counts="")
+            # What is printed meanwhile goes above the bar on the same terminal, and else where it belongs.
+            console, is_shared = Console(stderr=True), sys.stdout.isatty()
+            self._bar = progress.Progress(
+                *columns, console=console, transient=True, redirect_stdout=is_shared
+            )
+            self._task = self._bar.add_task(self._label, total=self._total, counts="")
             self._bar.start()
         return self
 

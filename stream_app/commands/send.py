@@ -7,55 +7,24 @@ others are sent as they are, byte for byte.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from stream_app.clock import monotonic_seconds
 from stream_app.commands.destination import destination
-from stream_app.commands.lines import STANDARD_INPUT, Block, read_blocks
+from stream_app.commands.lines import Block, read_blocks, total_bytes
 from stream_app.commands.progress import Progress
+from stream_app.commands.tally import Tally, listed
 from stream_app.failure import Failure
 from stream_app.ingest.decode import Rejected
 from stream_app.ingest.topic_specs import input_topic_specs
-from stream_app.output import json_line, printable, result, say
+from stream_app.output import json_line, result, say
 from stream_app.settings import Settings
 from stream_app.sinks.ordered_sender import LINGER_SECONDS, OrderedSender
 from stream_app.sinks.topic_admin import check_topics
 
-REFUSALS_SHOWN = 20
 LINES_PER_BREATH = 250
 SHORTEST_SLEEP_SECONDS = 0.002
 LAST_FLUSH_SECONDS = 3.0
-
-
-@dataclass
-class Tally:
-    """What has become of the lines so far."""
-
-    taken: int = 0
-    refused: int = 0
-    by_reason: Counter[str] = field(default_factory=Counter)
-    by_topic: Counter[str] = field(default_factory=Counter)
-    refusals: list[dict[str, Any]] = field(default_factory=list)
-
-    def take(self, topic: str) -> None:
-        """Note an event that was handed to the sender."""
-        self.taken += 1
-        self.by_topic[topic] += 1
-
-    def refuse(self, name: str, line: int, problem: Rejected) -> None:
-        """Note a refused line and name it, unless many were named already."""
-        self.refused += 1
-        self.by_reason[str(problem.reason)] += 1
-        if len(self.refusals) < REFUSALS_SHOWN:
-            detail = printable(problem.detail, 300)
-            self.refusals.append(
-                {"file": name, "line": line, "reason": str(problem.reason), "detail": detail}
-            )
-            say(f"{name}:{line}: {problem.reason}: {detail}")
 
 
 class Sending:
@@ -122,7 +91,7 @@ async def _send_files(
 ) -> int:
     start = monotonic_seconds()
     async with OrderedSender(settings, compress) as sender:
-        with Progress(_total_bytes(files)) as progress:
+        with Progress(total_bytes(files), "sending") as progress:
             sending = Sending(sender, settings.max_event_bytes, rate, progress)
             try:
                 for name in files:
@@ -138,18 +107,8 @@ async def _send_files(
     return 1 if sending.tally.refused else 0
 
 
-def _total_bytes(files: list[str]) -> int | None:
-    """The size of all files together, if it can be known."""
-    with suppress(OSError):
-        if STANDARD_INPUT not in files and all(Path(name).is_file() for name in files):
-            return sum(Path(name).stat().st_size for name in files)
-    return None
-
-
 def _report(tally: Tally, sent: int, seconds: float, as_json: bool) -> None:
-    unnamed = tally.refused - len(tally.refusals)
-    if unnamed:
-        say(f"… and {unnamed:,} more lines refused: {_by_reason(tally)}")
+    tally.say_unnamed()
     rate = sent / seconds if seconds > 0 else 0.0
     if as_json:
         json_line(
@@ -164,9 +123,5 @@ def _report(tally: Tally, sent: int, seconds: float, as_json: bool) -> None:
             }
         )
         return
-    refused = f"{tally.refused:,} refused ({_by_reason(tally)})" if tally.refused else "none refused"
+    refused = f"{tally.refused:,} refused ({listed(tally.by_reason)})" if tally.refused else "none refused"
     result(f"{sent:,} events sent and acknowledged, {refused}, in {seconds:.1f} s ({rate:,.0f} events/s)")
-
-
-def _by_reason(tally: Tally) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in tally.by_reason.most_common())

@@ -15,6 +15,7 @@ from stream_app.notifiers.message import Request, harmless, json_request, link_t
 from stream_app.notifiers.notice import Notice
 
 _LONGEST_HEADER = 150
+_LONGEST_TITLE = 350  # a rule's name and a key are shorter
 _LONGEST_TEXT = 2000
 _MARKS = {"resolved": "✅", "warning": "⚠️", "critical": "🔴"}
 _OTHER_MARK = "🔔"
@@ -31,7 +32,7 @@ class Slack:
     def request(self, notice: Notice, now_ms: int) -> Request:
         """A message of one change."""
         summary = one_line(notice.alert.summary, _LONGEST_TEXT)
-        title = f"{_mark(notice)} {notice.alert.rule}: {notice.alert.about}"
+        title = one_line(f"{_mark(notice)} {notice.alert.rule}: {notice.alert.about}", _LONGEST_TITLE)
         content = {
             "text": escape(f"{title}\n{summary}"),
             "blocks": [

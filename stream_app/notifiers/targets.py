@@ -67,7 +67,7 @@ def load_targets(settings: Settings) -> tuple[Target, ...]:
 
 
 def _read(file: Table) -> tuple[Target, ...]:
-    file.only(("target", "link"))
+    values.only(file, ("target", "link"))
     link = values.link(file)
     tables = file.tables("target")
     if not tables:
@@ -89,7 +89,7 @@ def _read(file: Table) -> tuple[Target, ...]:
 
 def _target(table: Table, link: str | None) -> Target:
     read, own_keys = _TYPES[table.choice("type", _TYPES)]
-    table.only((*_COMMON, *own_keys))
+    values.only(table, (*_COMMON, *own_keys))
     return Target(
         name=_name(table),
         service=read(table, link),

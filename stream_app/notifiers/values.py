@@ -45,6 +45,16 @@ def wrong_secret(table: Table, key: str, problem: str) -> TableError:
     return replace(table, values=table.values | {key: "(hidden)"}).wrong(key, problem)
 
 
+def only(table: Table, known: Iterable[str]) -> None:
+    """Refuse keys that are not known, without their texts: a secret may stand at the wrong place."""
+    names = tuple(known)
+    shown = {
+        key: "(hidden)" if isinstance(value, str) and key not in names else value
+        for key, value in table.values.items()
+    }
+    replace(table, values=shown).only(names)
+
+
 def authorization(table: Table) -> str | None:
     """What the Authorization header says; None where it is not given."""
     key = "authorization"

@@ -17,6 +17,7 @@ from typing import Any, Final
 import redis
 
 from stream_app.clock import DAY_MS, HOUR_MS
+from stream_app.ingest.topics import ALERT_TOPICS
 from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_VALUE, PARTITIONS, Traffic
 from tests.oracle import Result, compute
@@ -37,7 +38,6 @@ LATENESS_MS: Final = DAY_MS
 SETTLE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 2.5
 LOOK_AGAIN_SECONDS: Final = 0.5
-ALERT_KINDS: Final = ("ctr", "optout", "abandonment", "churn")
 OPTIONS: Final = {
     "allowed_lateness": "24h",
     "retention": "400d",
@@ -120,7 +120,7 @@ class Stage:
 
     def _assert_alerts(self) -> None:
         """No change of an alert is told twice, none is left out, and every alarm fired and resolved once."""
-        records = [record for kind in ALERT_KINDS for record in self.read(f"alerts.{kind}")]
+        records = [record for topic in ALERT_TOPICS for record in self.read(topic)]
         ids = Counter(headers_of(record)["ce_id"] for record in records)
         assert {name: times for name, times in ids.items() if times > 1} == {}
         changes = [json.loads(record.value) for record in records]

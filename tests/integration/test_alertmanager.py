@@ -113,6 +113,7 @@ async def test_an_alert_that_is_not_told_again_ends_by_itself_and_one_that_is_do
     await send(service, kept, left)
     assert len(alerts_at(url)) == 2
 
+    firing: list[str] = []
     for _ in range(100):
         await send(service, kept)
         firing = [alert["labels"]["fingerprint"] for alert in alerts_at(url)]

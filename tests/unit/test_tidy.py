@@ -29,6 +29,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("notifiers",),
     ("schemas",),
     ("stations",),
+    ("backtest",),
     ("lookout",),
     ("engine",),
     ("topology", "watchdog", "worker"),
