@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from stream_app.cli_rules import rules_app
+from stream_app.cli_shared import Json, check_files, do
 
 SETTINGS_HELP = """
 Settings are variables, or the names after STREAM_APP_ in small letters in the TOML file of --config; a variable wins:
@@ -69,8 +70,8 @@ deadletters_app = typer.Typer(
 )
 app.add_typer(topics_app, name="topics")
 app.add_typer(deadletters_app, name="deadletters")
+app.add_typer(rules_app, name="rules")
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.")]
 Reason = Annotated[
     str | None, typer.Option(help="Only those with this reason, such as late or invalid_event.")
@@ -135,7 +136,7 @@ def demo(
 
     Embedded servers, worker, simulated traffic and console; ends cleanly on Ctrl-C.
     """
-    _do(context, "stream_app.dev.demo", "run", seconds)
+    do(context, "stream_app.dev.demo", "run", seconds)
 
 
 @app.command()
@@ -150,7 +151,7 @@ def dev(
 
     A Kafka-compatible broker with the topics, and a Redis; prints the settings to reach them.
     """
-    _do(context, "stream_app.commands.dev", "run", kafka_port, redis_port)
+    do(context, "stream_app.commands.dev", "run", kafka_port, redis_port)
 
 
 @app.command()
@@ -159,7 +160,7 @@ def worker(context: typer.Context) -> None:
 
     Runs until Ctrl-C or SIGTERM. More workers share the partitions.
     """
-    _do(context, "stream_app.worker", "run")
+    do(context, "stream_app.worker", "run")
 
 
 @app.command()
@@ -171,7 +172,7 @@ def notify(
 
     Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
     """
-    _do(context, "stream_app.commands.notify", "run", test)
+    do(context, "stream_app.commands.notify", "run", test)
 
 
 @topics_app.command("create")
@@ -180,13 +181,13 @@ def topics_create(context: typer.Context, as_json: Json = False) -> None:
 
     Alters nothing that is there; a wrong number of partitions is named.
     """
-    _do(context, "stream_app.commands.topics", "create", as_json)
+    do(context, "stream_app.commands.topics", "create", as_json)
 
 
 @topics_app.command("check")
 def topics_check(context: typer.Context, as_json: Json = False) -> None:
     """Verify the topics, and change nothing."""
-    _do(context, "stream_app.commands.topics", "check", as_json)
+    do(context, "stream_app.commands.topics", "check", as_json)
 
 
 @app.command()
@@ -206,8 +207,8 @@ def send(
 
     Lines that are no valid event are named on standard error and left out; the exit code is then 1.
     """
-    _check_files(files, "FILE")
-    _do(context, "stream_app.commands.send", "run", files, rate, as_json, gzip)
+    check_files(files, "FILE")
+    do(context, "stream_app.commands.send", "run", files, rate, as_json, gzip)
 
 
 @app.command()
@@ -231,10 +232,10 @@ def backtest(
 
     Prints what would have fired, when, for how long and with which numbers. Needs neither Kafka nor Redis.
     """
-    _check_files(files, "EVENTS")
+    check_files(files, "EVENTS")
     from stream_app.commands.backtest import Choice
 
-    _do(context, "stream_app.commands.backtest", "run", files, Choice(rules, compare), as_json)
+    do(context, "stream_app.commands.backtest", "run", files, Choice(rules, compare), as_json)
 
 
 @app.command()
@@ -257,7 +258,7 @@ def watch(
     from stream_app.commands.watch import Choice
 
     choice = Choice(dimension, key, limit, seconds)
-    _do(context, "stream_app.commands.watch", "run", what.value, choice, from_beginning, as_json)
+    do(context, "stream_app.commands.watch", "run", what.value, choice, from_beginning, as_json)
 
 
 @deadletters_app.command("list")
@@ -270,7 +271,7 @@ def deadletters_list(
     """
     from stream_app.commands.deadletters import Choice
 
-    _do(context, "stream_app.commands.deadletters", "list_letters", Choice(reason, limit), as_json)
+    do(context, "stream_app.commands.deadletters", "list_letters", Choice(reason, limit), as_json)
 
 
 @deadletters_app.command("replay")
@@ -287,7 +288,7 @@ def deadletters_replay(
     """
     from stream_app.commands.deadletters import Choice
 
-    _do(context, "stream_app.commands.deadletters", "replay", Choice(reason, limit), force, as_json)
+    do(context, "stream_app.commands.deadletters", "replay", Choice(reason, limit), force, as_json)
 
 
 @app.command()
@@ -296,28 +297,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
     Settings, Kafka, topics, Redis, rules, files and clock; the exit code is 1 if one is wrong.
     """
-    _do(context, "stream_app.commands.doctor", "run", as_json)
-
-
-def _check_files(names: list[str], hint: str) -> None:
-    for name in names:
-        if name != "-" and not Path(name).is_file():
-            raise typer.BadParameter(f"{name}: there is no such file", param_hint=hint)
-
-
-def _do(context: typer.Context, module: str, function: str, *arguments: Any) -> None:
-    """Check the settings, import the command, run it, and end with its exit code."""
-    from stream_app.settings import load_settings
-
-    settings = load_settings(context.obj)
-    command: Callable[..., int] = getattr(import_module(module), function)
-    try:
-        code = command(settings, *arguments)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing is left to say, at the interpreter's end neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    raise typer.Exit(code)
+    do(context, "stream_app.commands.doctor", "run", as_json)
 
 
 def _explain(problem: Exception) -> int:

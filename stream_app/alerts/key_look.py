@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream_app.metrics.catalogue import PANE_MS
+from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
 from stream_app.metrics.cells import Numbers, slot_of
 from stream_app.metrics.windows import MergedKey
 
@@ -33,6 +33,10 @@ class KeyLook:
         """Up to when all is counted: later events can only belong after it."""
         return self._complete_ms
 
+    def held_from_ms(self) -> int:
+        """From when on panes are held; of what is older only the total is known."""
+        return self._merged.as_of_ms - LONGEST_WINDOW_MS
+
     def count_between(self, count: str, begin_ms: int, end_ms: int) -> float:
-        """A count of the panes between two times, both on edges of panes and within the longest window."""
+        """A count of the panes between two times, both on edges of panes, and of what is held."""
         return self._merged.sum_of(slot_of(count), begin_ms // PANE_MS, end_ms // PANE_MS)

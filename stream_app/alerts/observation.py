@@ -26,8 +26,11 @@ class Look(Protocol):
     def complete_ms(self) -> int:
         """Up to when all is counted: later events can only belong after it."""
 
+    def held_from_ms(self) -> int:
+        """From when on panes are held; of what is older only the total is known."""
+
     def count_between(self, count: str, begin_ms: int, end_ms: int) -> float:
-        """A count of the panes between two times, both on edges of panes and within the longest window."""
+        """A count of the panes between two times, both on edges of panes, and of what is held."""
 
 
 class Evidence(StrEnum):

@@ -54,6 +54,14 @@ class MetricWatch:
         names = sorted(ledger.take_changed() | self._desk.active_campaigns())
         return [change for name in names for change in self._desk.judge_campaign(name, ledger, self._now_ms)]
 
+    @property
+    def next_due_ms(self) -> int | None:
+        """From which watermark on a look may find something although nothing came: at the next pane while an alert is
+        pending or firing, else when a rule over silence or spikes can come true. None where only an event can."""
+        if self._desk.active_keys():
+            return (self._now_ms // PANE_MS + 1) * PANE_MS
+        return self._due[0][0] if self._due else None
+
     def _look(self, name: str) -> tuple[KeyLook | None, int]:
         """A key as of now, and the edge that is; None where there is no such key any more."""
         merged = self._merger.key(name)

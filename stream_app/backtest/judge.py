@@ -7,11 +7,11 @@ several, as each key's numbers are its own, and each hears of the watermarks of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from stream_app.alerts.churn import ChurnFacts
-from stream_app.alerts.desk import AlertDesk
-from stream_app.alerts.lifecycle import AlertChange
+from stream_app.alerts.desk import ALERT_KIND, AlertDesk
+from stream_app.alerts.lifecycle import AlertChange, AlertState
 from stream_app.alerts.rules import Rules
 from stream_app.alerts.watch import MetricWatch
 from stream_app.backtest.tidy_shelf import TidyShelf
@@ -20,6 +20,7 @@ from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import Partial
 from stream_app.settings import Settings
 from stream_app.state.customers import Customer
+from stream_app.state.shelf import Drawer
 from stream_app.stations.customer_watch import CustomerWatch
 
 _NEVER_MS = 1 << 62
@@ -66,6 +67,11 @@ class Judge:
         self._tidy()
         changes, self._changes = self._changes, []
         return changes
+
+    def active(self) -> Iterator[AlertChange]:
+        """Every alert that was pending or firing at the last look, as it was told last."""
+        for shelf in (self._shelf, self._customer_shelf):
+            yield from (state.last for _, state in Drawer(shelf, ALERT_KIND, AlertState).items())
 
     def wakes_in_ms(self) -> int | None:
         """How far the watermark has to go on until a look may find something although nothing came; None where only an

@@ -12,7 +12,6 @@ same time or later.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
 
 from stream_app.ingest.machines import AGENT, BURST, FLAG, HASTE
@@ -35,7 +34,7 @@ _BY_INDICATOR = {
     BURST: slot_of("machine_by_burst"),
 }
 
-Counted = Counter[tuple[int, str, str | None, int]]
+Counted = dict[tuple[int, str, str | None, int], int]
 """Numbers by slot, campaign, segment and time."""
 
 
@@ -44,33 +43,40 @@ def machine_slots(indicators: int, slot: int) -> tuple[int, ...]:
     return slot, *(of_one for indicator, of_one in _BY_INDICATOR.items() if indicators & indicator)
 
 
+_PERSON_SLOTS = (_CLICKS,)
 _MACHINE_SLOTS = [machine_slots(indicators, _MACHINE_CLICKS) for indicators in range(2 * BURST)]
 
 
 def counted(customer: Customer, recent: Recent, campaign: str) -> Counted:
     """What the unsettled and the suspected clicks of a campaign count for now, and the customer in it."""
-    counts: Counted = Counter()
-    last_ms = recent.last_person_ms(campaign)
+    counts: Counted = {}
+    clicks, last_ms = recent.clicks_of(campaign)
     for held in recent.hasty.get(campaign, ()):
-        slots = (_CLICKS,) if held.time_ms <= last_ms else _MACHINE_SLOTS[HASTE]
-        for slot in slots:
-            counts[slot, campaign, held.segment, held.time_ms] += held.number
-    for click in recent.clicks:
-        if click.campaign == campaign:
-            is_person = click.is_person or (click.is_hasty and click.time_ms <= last_ms)
-            for slot in (_CLICKS,) if is_person else _MACHINE_SLOTS[click.indicators]:
-                counts[slot, campaign, click.segment, click.time_ms] += 1
-    for slot, first in (
-        (_UNIQUE_CLICKS, customer.first_click(campaign)),
-        (_UNIQUE_ENGAGED, customer.first_engagement(campaign)),
-    ):
-        if first is not None:
-            counts[slot, campaign, first.segment, first.time_ms] += 1
-    for name in {campaign, *(optout.campaign for optout in recent.optouts)}:
-        first = customer.optouts.get(name) if customer.optouts else None
+        slots = _PERSON_SLOTS if held.time_ms <= last_ms else _MACHINE_SLOTS[HASTE]
+        _add(counts, slots, campaign, held.segment, held.time_ms, held.number)
+    for click in clicks:
+        slots = _PERSON_SLOTS if click.is_counted(last_ms) else _MACHINE_SLOTS[click.indicators]
+        _add(counts, slots, campaign, click.segment, click.time_ms, 1)
+    clicked = customer.first_of(campaign, recent, clicks, last_ms)
+    if clicked is not None:
+        counts[_UNIQUE_CLICKS, campaign, clicked.segment, clicked.time_ms] = 1
+    engaged = earlier(customer.opens.get(campaign) if customer.opens else None, clicked)
+    if engaged is not None:
+        counts[_UNIQUE_ENGAGED, campaign, engaged.segment, engaged.time_ms] = 1
+    optouts = customer.optouts or {}
+    for name in {campaign, *(optout.campaign for optout in recent.optouts)} if optouts else ():
+        first = optouts.get(name)
         if first is not None and _is_doubted(first, recent, name):
-            counts[_OPTOUTS_SUSPECTED, name, first.segment, first.time_ms] += 1
+            counts[_OPTOUTS_SUSPECTED, name, first.segment, first.time_ms] = 1
     return counts
+
+
+def _add(
+    counts: Counted, slots: tuple[int, ...], campaign: str, segment: str | None, time_ms: int, number: int
+) -> None:
+    for slot in slots:
+        place = (slot, campaign, segment, time_ms)
+        counts[place] = counts.get(place, 0) + number
 
 
 def _is_doubted(first: First, recent: Recent, campaign: str) -> bool:
@@ -106,9 +112,9 @@ class Settlement:
             for held in recent.hasty.pop(campaign, ()):
                 _clicked(customer, campaign, First(held.time_ms, held.segment))
         for click in clicks:
-            if click.is_person or (click.is_hasty and click.time_ms <= last_ms.get(click.campaign, -1)):
+            if click.is_counted(last_ms.get(click.campaign, -1)):
                 _clicked(customer, click.campaign, First(click.time_ms, click.segment))
-            elif click.is_hasty:
+            elif click.indicators == HASTE:
                 _suspect(recent.hasty.setdefault(click.campaign, []), click)
         if last_ms:
             customer.mail.make_good(max(last_ms.values()))

@@ -13,7 +13,7 @@ import msgspec
 
 from stream_app.state.firsts import First, Firsts, earlier
 from stream_app.state.signs import Signs, Streak
-from stream_app.state.suspicion import Delivered, Recent
+from stream_app.state.suspicion import Click, Delivered, Recent
 
 
 class Customer(msgspec.Struct, array_like=True, gc=False):
@@ -57,18 +57,18 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     def first_click(self, campaign: str) -> First | None:
         """The earliest click by the person in a campaign, hasty ones that a later one stands for among them."""
+        if self.recent is None:
+            return self.clicks.get(campaign) if self.clicks else None
+        return self.first_of(campaign, self.recent, *self.recent.clicks_of(campaign))
+
+    def first_of(self, campaign: str, recent: Recent, clicks: list[Click], last_ms: int) -> First | None:
+        """The same, given the unsettled clicks of the campaign and the time of the latest by the person."""
         first = self.clicks.get(campaign) if self.clicks else None
-        recent = self.recent
-        if recent is None:
-            return first
-        last_ms = recent.last_person_ms(campaign)
         for held in recent.hasty.get(campaign, ()):
             if held.time_ms <= last_ms:
                 first = earlier(first, First(held.time_ms, held.segment))
-        for click in recent.clicks:
-            if click.campaign == campaign and (
-                click.is_person or (click.is_hasty and click.time_ms <= last_ms)
-            ):
+        for click in clicks:
+            if click.is_counted(last_ms):
                 return earlier(first, First(click.time_ms, click.segment))
         return first
 

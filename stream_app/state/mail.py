@@ -23,7 +23,7 @@ from stream_app.state.audience import Audience
 from stream_app.state.clicks import Counted, Settlement, counted, machine_slots
 from stream_app.state.customers import Customer
 from stream_app.state.firsts import First, Firsts, keep_bounded
-from stream_app.state.suspicion import Click, OptOut, Recent, Suspicion, link_number
+from stream_app.state.suspicion import Click, OptOut, Recent, Suspicion, number_of
 from stream_app.state.tallies import NO_SLOT, Tallies
 
 _DELIVERIES = slot_of("deliveries")
@@ -100,7 +100,7 @@ class Mail:
         campaign = event.campaign_id
         recent = self._recent(customer)
         before = counted(customer, recent, campaign)
-        click = Click(time_ms, campaign, event.segment or None, link_number(event.link_url), told_by(event))
+        click = Click(time_ms, campaign, event.segment or None, number_of(event.link_url), told_by(event))
         self._suspicion.click(recent, click, customer.delivered or [])
         self._apply(before, counted(customer, recent, campaign))
 
@@ -142,10 +142,13 @@ class Mail:
 
     def _apply(self, before: Counted, after: Counted) -> None:
         """Count the difference."""
-        after.subtract(before)
+        gather = self._tallies.gather
         for (slot, campaign, segment, time_ms), number in after.items():
-            if number:
-                self._tallies.gather(slot, campaign, segment, None, time_ms, number)
+            difference = number - before.pop((slot, campaign, segment, time_ms), 0)
+            if difference:
+                gather(slot, campaign, segment, None, time_ms, difference)
+        for (slot, campaign, segment, time_ms), number in before.items():
+            gather(slot, campaign, segment, None, time_ms, -number)
 
     def _leave(
         self,

@@ -25,8 +25,8 @@ MOST_KEPT = 1_000
 _TOLD = PERSON | FLAG | AGENT
 _MACHINE = FLAG | AGENT | BURST
 
-Delivered = list[tuple[str, int]]
-"""Campaigns and times of what was delivered lately, in order of arrival."""
+Delivered = list[tuple[int, int]]
+"""Campaigns, as numbers, and times of what was delivered lately, in order of arrival."""
 
 
 class Click(msgspec.Struct, array_like=True, gc=False):
@@ -44,14 +44,15 @@ class Click(msgspec.Struct, array_like=True, gc=False):
         return bool(self.indicators & _MACHINE)
 
     @property
-    def is_hasty(self) -> bool:
-        """Whether nothing but its haste speaks against it."""
-        return self.indicators == HASTE
-
-    @property
     def is_person(self) -> bool:
         """Whether nothing speaks against it, or its sender for it."""
-        return not self.indicators & ~PERSON
+        return self.indicators <= PERSON
+
+    def is_counted(self, last_person_ms: int) -> bool:
+        """Whether it counts as a person's, given their latest click in the campaign: that stands for one against
+        which nothing but its haste speaks."""
+        indicators = self.indicators
+        return indicators <= PERSON or (indicators == HASTE and self.time_ms <= last_person_ms)
 
 
 class OptOut(msgspec.Struct, array_like=True, gc=False):
@@ -87,15 +88,16 @@ class Recent(msgspec.Struct, array_like=True, gc=False):
         """Whether there is nothing to remember."""
         return not (self.clicks or self.optouts or self.hasty or self.doubted)
 
-    def last_person_ms(self, campaign: str) -> int:
-        """The latest unsettled click by a person in a campaign, -1 if there is none."""
-        times = [click.time_ms for click in self.clicks if click.is_person and click.campaign == campaign]
-        return max(times, default=-1)
+    def clicks_of(self, campaign: str) -> tuple[list[Click], int]:
+        """The unsettled clicks of a campaign, and the time of the latest by a person among them, -1 if there is none."""
+        clicks = [click for click in self.clicks if click.campaign == campaign]
+        return clicks, max([click.time_ms for click in clicks if click.is_person], default=-1)
 
 
-def link_number(url: str | None) -> int:
-    """A number that stands for a link: small to keep, and never the same for two of a mail but by rare chance."""
-    return crc32(url.encode()) or 1 if url else 0
+def number_of(name: str | None) -> int:
+    """A number that stands for a link or a campaign: small to keep, and the same for two only by the rarest chance; 0
+    for none."""
+    return crc32(name.encode()) or 1 if name else 0
 
 
 class Suspicion:
@@ -117,7 +119,7 @@ class Suspicion:
         """Remember a delivery, and forget those too old to matter."""
         if not self._within_ms:
             return None
-        new = (campaign, time_ms)
+        new = (number_of(campaign), time_ms)
         if delivered is None:
             return [new]
         horizon_ms = watermark_ms - self._within_ms
@@ -156,10 +158,10 @@ class Suspicion:
 
     def _is_hasty(self, campaign: str, time_ms: int, delivered: Delivered) -> bool:
         """Whether something lies too close to a delivery of its campaign, or of any if it has none."""
-        within_ms = self._within_ms
+        within_ms, number = self._within_ms, number_of(campaign)
         return any(
-            -within_ms < time_ms - delivered_ms < within_ms and (not campaign or campaign == name)
-            for name, delivered_ms in delivered
+            -within_ms < time_ms - delivered_ms < within_ms and number in (0, of_one)
+            for of_one, delivered_ms in delivered
         )
 
 

@@ -33,8 +33,9 @@ FIVE = 5 * MINUTE_MS
 class Scene:
     """One merger that hears of one key from one shard, and its rules."""
 
-    def __init__(self, *rules: Rule, key: str = "all:all") -> None:
+    def __init__(self, *rules: Rule, key: str = "all:all", lag_ms: int = 0) -> None:
         self.key = key
+        self._lag_ms = lag_ms
         self.changes: list[AlertChange] = []
         self._rules = Rules(rules, None)
         self._shelf = Shelf()
@@ -57,11 +58,19 @@ class Scene:
 
     def count(self, name: str, number: int, time_ms: int) -> None:
         """So many events of a count at a time; the watermark follows at once."""
+        self._hear(time_ms, [self._counted(name, number, time_ms)])
+
+    def catch_up(self, name: str, number: int, begin_ms: int, end_ms: int) -> None:
+        """So many events in every five minutes, all before the rules are asked again."""
+        for time_ms in range(begin_ms, end_ms, FIVE):
+            self._take(time_ms, [self._counted(name, number, time_ms)])
+        self._hear(end_ms, [])
+
+    def _counted(self, name: str, number: int, time_ms: int) -> KeyPartial:
         slot = slot_of(name)
         self._total[slot] = self._total.get(slot, 0) + number
         self._newest_ms = max(self._newest_ms, time_ms)
-        pane = {time_ms // PANE_MS: {slot: number}}
-        self._hear(time_ms, [KeyPartial(self.key, self._newest_ms, dict(self._total), pane)])
+        return KeyPartial(self.key, self._newest_ms, dict(self._total), {time_ms // PANE_MS: {slot: number}})
 
     def move_on(self, time_ms: int, step_ms: int = MINUTE_MS) -> None:
         """Nothing comes but the watermark."""
@@ -69,10 +78,13 @@ class Scene:
             self._hear(watermark_ms, [])
 
     def _hear(self, watermark_ms: int, keys: list[KeyPartial]) -> None:
-        word = Partial(0, 1, self._offset, watermark_ms, keys)
+        self._take(watermark_ms, keys)
+        self.changes += self._watch.judge()
+
+    def _take(self, watermark_ms: int, keys: list[KeyPartial]) -> None:
+        word = Partial(0, 1, self._offset, watermark_ms - self._lag_ms, keys)
         self._merger.process([(self._offset, word)])
         self._offset += 1
-        self.changes += self._watch.judge()
 
     @property
     def told(self) -> list[tuple[str, str]]:
@@ -226,3 +238,23 @@ def test_a_long_silence_before_a_spike_is_caught_up_with() -> None:
         scene.count("tickets_opened", 30, later_ms + place * FIVE + MINUTE_MS)
     scene.move_on(later_ms + 3 * FIVE)
     assert scene.told[:1] == [("firing", "critical")]
+
+
+def test_what_was_caught_up_with_in_one_go_is_unknown_and_no_silence() -> None:
+    """Four days come between two looks: nothing fires because they were taken for silent."""
+    scene = Scene(SURGE)
+    for place in range(2 * DAY_MS // FIVE):
+        scene.count("tickets_opened", 8, START + place * FIVE + MINUTE_MS)
+    scene.catch_up("tickets_opened", 8, START + 2 * DAY_MS, START + 6 * DAY_MS)
+    for place in range(DAY_MS // FIVE):
+        scene.count("tickets_opened", 8, START + 6 * DAY_MS + place * FIVE + MINUTE_MS)
+    assert scene.told == []
+    scene.count("tickets_opened", 90, START + 7 * DAY_MS + MINUTE_MS)
+    scene.move_on(START + 7 * DAY_MS + FIVE)
+    assert scene.told == [("firing", "critical")], "and after a day all is known again"
+
+
+def test_where_a_day_may_be_late_a_spike_is_not_judged_by_panes_that_are_gone() -> None:
+    scene = Scene(SURGE, lag_ms=DAY_MS)
+    play(scene)
+    assert scene.told == []

@@ -52,6 +52,9 @@ class Campaign:
     def complete_ms(self) -> int:
         raise AssertionError("no rule here asks for complete intervals")
 
+    def held_from_ms(self) -> int:
+        raise AssertionError("no rule here asks for what is held")
+
     def count_between(self, count: str, begin_ms: int, end_ms: int) -> float:
         raise AssertionError(f"no rule here asks for {count} from {begin_ms} to {end_ms}")
 
