@@ -55,6 +55,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     redis = _finding("redis", "answers", lambda: redis_problem(settings))
     yield redis
     yield _finding("rules", _rules_name(settings), lambda: _rules(settings))
+    if settings.notifiers is not None:
+        yield _finding("notifiers", f"{settings.notifiers} is valid", lambda: _notifiers(settings))
     yield _finding("data_dir", f"{settings.data_dir} can be written", lambda: _data_dir(settings.data_dir))
     yield _finding("clock", to_rfc3339(now_ms()), lambda: _clock(settings, redis.ok))
 
@@ -83,6 +85,13 @@ def _rules(settings: Settings) -> str | None:
         load_rules(settings.rules)
     except RulesError as problem:
         return str(problem)
+    return None
+
+
+def _notifiers(settings: Settings) -> str | None:
+    from stream_app.notifiers.targets import load_targets
+
+    load_targets(settings)
     return None
 
 

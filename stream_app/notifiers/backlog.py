@@ -1,13 +1,12 @@
 """What one target still has to be told: whose turn it is, when to try again, and when to give up. Pure.
 
-Stands between ``follow`` and the sending. Changes of one alert keep their order; alerts take turns, so that one that the
-target cannot take does not hold up the others. Room is bounded: who reads the topic asks ``is_full`` and waits, as
+Stands between ``follow`` and the sending. Changes are told in their order, but an alert that the target cannot take is
+overtaken by others, each of which keeps its own order. Room is bounded: who reads the topic asks ``is_full`` and waits, as
 everything is safe in Kafka.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -41,8 +40,14 @@ class Waiting:
     place: Place
     record: Record
     since: float
+    failures: int = 0
     own_failures: int = 0
     taken_before: int = -1
+
+    @property
+    def alert(self) -> str:
+        """The fingerprint of its alert."""
+        return self.record.notice.alert.fingerprint
 
 
 @dataclass(slots=True)
@@ -66,39 +71,37 @@ class Backlog:
     failures: int = 0
     """Tries in a row that failed."""
     paused_until: float = 0.0
-    _alerts: OrderedDict[str, deque[Waiting]] = field(default_factory=OrderedDict)
-    _size: int = 0
+    _waiting: dict[Waiting, None] = field(default_factory=dict)
+    _not_before: dict[str, float] = field(default_factory=dict)
+    """When an alert has its turn again that the target did not take."""
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
         """Whether there is no room for another change."""
-        return self._size >= self.room
+        return len(self._waiting) >= self.room
 
     def add(self, place: Place, record: Record, now: float) -> None:
-        """Put a change behind those of its alert."""
-        queue = self._alerts.setdefault(record.notice.alert.fingerprint, deque())
-        queue.append(Waiting(place, record, now))
-        self._size += 1
+        """Put a change behind the others."""
+        self._waiting[Waiting(place, record, now)] = None
 
     def next(self, now: float) -> Waiting | None:
-        """The change whose turn it is; None when none waits, or the target has a pause."""
-        if now < self.paused_until or not self._alerts:
+        """The change whose turn it is: the oldest, but for alerts that others overtake. None when there is none, or the
+        target has a pause."""
+        if now < self.paused_until:
             return None
-        return next(iter(self._alerts.values()))[0]
+        return next((one for one in self._waiting if self._not_before.get(one.alert, now) <= now), None)
 
     def supersede(self) -> list[Waiting]:
         """Take out what a later change of the same occurrence says as well; returns that, the oldest first."""
-        left_out: list[Waiting] = []
-        for queue in self._alerts.values():
-            last = {waiting.record.notice.alert.occurrence: waiting for waiting in queue}
-            left_out += [one for one in queue if one is not last[one.record.notice.alert.occurrence]]
+        last = {waiting.record.notice.alert.occurrence: waiting for waiting in self._waiting}
+        left_out = [one for one in self._waiting if one is not last[one.record.notice.alert.occurrence]]
         for waiting in left_out:
-            self._remove(waiting)
+            del self._waiting[waiting]
         self.tally.superseded += len(left_out)
-        return sorted(left_out, key=lambda waiting: waiting.since)
+        return left_out
 
     def delivered(self, waiting: Waiting) -> None:
         """Note that the target has taken a change."""
@@ -116,17 +119,18 @@ class Backlog:
         self._remove(waiting)
 
     def failed(self, waiting: Waiting, now: float) -> bool:
-        """Note that a try failed, and let the other alerts go first; returns whether this change is to be given up on.
+        """Note that a try failed; returns whether this change is to be given up on.
 
-        That is when it waited too long, or when it failed several times although the target took others in between,
-        so that the change itself must be what the target cannot take.
+        The next try is of the same change, as most failures pass, and what overtakes it would be told again after a
+        restart. If that fails, too, other alerts go first. A change is given up on when it waited too long, or when it
+        failed several times although the target took others in between, so that it must be the change itself.
         """
         if waiting.taken_before != self.tally.delivered:
             waiting.own_failures += waiting.taken_before >= 0
             waiting.taken_before = self.tally.delivered
-        fingerprint = waiting.record.notice.alert.fingerprint
-        if fingerprint in self._alerts:
-            self._alerts.move_to_end(fingerprint)
+        waiting.failures += 1
+        if waiting.failures > 1:
+            self._not_before[waiting.alert] = now + 2 * _longest_pause(self.failures + 1)
         return waiting.own_failures >= FAILURES_OF_ITS_OWN or now - waiting.since >= self.give_up_seconds
 
     def pause(self, now: float, asked_seconds: float | None) -> float:
@@ -136,8 +140,7 @@ class Backlog:
         turned away together do not come back together. A target that asks for a longer one gets it.
         """
         self.failures += 1
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 30))
-        pause = longest * (0.5 + self.chance() / 2)
+        pause = _longest_pause(self.failures) * (0.5 + self.chance() / 2)
         if asked_seconds is not None:
             pause = max(pause, min(asked_seconds, LONGEST_ASKED_SECONDS))
         self.paused_until = now + pause
@@ -145,16 +148,15 @@ class Backlog:
 
     def forget(self) -> None:
         """Forget all that waits, as when the partitions go to others."""
-        self._alerts.clear()
-        self._size = 0
+        self._waiting.clear()
+        self._not_before.clear()
 
     def _remove(self, waiting: Waiting) -> None:
         """Take a change out; it may have been forgotten meanwhile."""
-        fingerprint = waiting.record.notice.alert.fingerprint
-        queue = self._alerts.get(fingerprint)
-        if queue is None or waiting not in queue:
-            return
-        queue.remove(waiting)
-        self._size -= 1
-        if not queue:
-            del self._alerts[fingerprint]
+        self._waiting.pop(waiting, None)
+        self._not_before.pop(waiting.alert, None)
+
+
+def _longest_pause(failures: int) -> float:
+    """The pause after so many failures in a row, before chance shortens it."""
+    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 30))

@@ -1,7 +1,8 @@
 """Tells one target of alerts: reads its feed, sends one change at a time, commits what was told. Stands at the edge.
 
 Three tasks for each target: the reader fills the backlog, the sender empties it, and the committer tells Kafka how far
-all is done. So a target that hangs stops no reading, and a Kafka that hangs stops no telling.
+all is done. So a target that hangs stops no reading, and a Kafka that hangs stops no telling. Between two changes the
+sender waits a moment for the commit of the first, so that a kill repeats no more than one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_REST_SECONDS = 1.0
 _COMMIT_AGAIN_SECONDS = 5.0
+_COMMIT_WAIT_SECONDS = 1.0
 _LEAVING_SECONDS = 3.0  # half the shortest usual session: the group waits for us meanwhile
 _SHOWN = 300
 
@@ -46,6 +48,9 @@ class Courier:
         self._register = Register(service.resend_seconds) if isinstance(service, Alertmanager) else None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
+        self._committed = asyncio.Condition()
+        self._done = 0
+        self._done_and_committed = 0
         self._stopping = asyncio.Event()
         self._sending = asyncio.Lock()
         self._failing_since_ms: int | None = None
@@ -110,11 +115,16 @@ class Courier:
             else:
                 async with self._sending:
                     await self._tell(waiting)
+                await self._wait_for_commit()
 
     async def _commit(self) -> None:
         while True:
             self._progress.clear()
+            done = self._done
             await self._feed.commit()
+            async with self._committed:
+                self._done_and_committed = done
+                self._committed.notify_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_COMMIT_AGAIN_SECONDS):
                     await self._progress.wait()
@@ -162,6 +172,7 @@ class Courier:
             self._note(outcome, now)
             return
         self._feed.done(waiting.place, waiting.record.offset)
+        self._done += 1
         self._progress.set()
         self._note(outcome, now)
 
@@ -205,6 +216,12 @@ class Courier:
             "%s: not delivered, tried again in %.1f s, %d waiting: %s",
             *(self._target.name, pause, len(self._backlog), outcome.problem),
         )
+
+    async def _wait_for_commit(self) -> None:
+        """Wait until what was done is committed, but not for long: Kafka may be away."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMMIT_WAIT_SECONDS), self._committed:
+                await self._committed.wait_for(lambda: self._done_and_committed == self._done)
 
     async def _rest(self, now: float) -> None:
         """Wait until there may be something to do."""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,6 +217,41 @@ def test_of_two_programs_one_takes_over_what_the_other_had(
     assert second.alive
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_kills_lose_no_change_and_repeat_at_most_the_one_that_was_being_sent(
+    settings: Settings, start: Start, server: WebServer
+) -> None:
+    """Killed while the target now and then refuses: all arrive, those of one alert in order, and a kill repeats one."""
+    kills, each = 6, 40
+    chance = random.Random(1)
+    server.by_default = lambda request: DOWN if chance.random() < 0.05 else Answer()
+    program = start(webhook(server))
+    expected: list[str] = []
+    for turn in range(kills):
+        changes = [
+            firing(number % 7, severity="critical", ce_id=f"{number}")
+            for number in range(turn * each, (turn + 1) * each)
+        ]
+        expected += [change["ce_id"] for change in changes]
+        publish(settings, *changes)
+        server.wait_for(len(server.received) + chance.randrange(1, each // 2), 60)
+        program.kill()
+        program = start(wait=False)
+    wait_until(lambda: set(ids(server.received)) >= set(expected), 120, "all have arrived")
+    told = [
+        name
+        for name, answer in zip(ids(server.received), server.answered, strict=True)
+        if answer.status == 200
+    ]
+    first = list(dict.fromkeys(told))
+    assert sorted(first, key=int) == expected
+    for alert in range(7):
+        numbers = [int(name) for name in first if int(name) % 7 == alert]
+        assert numbers == sorted(numbers)
+    assert len(told) - len(first) <= kills
+
+
 def test_a_test_tells_every_target_and_says_which_cannot_be_told(
     stream_app: CommandLine, server: WebServer, tmp_path: Path
 ) -> None:
@@ -246,4 +282,7 @@ def test_wrong_settings_end_it_with_2_and_the_mend(stream_app: CommandLine, tmp_
     file.write_text('[[target]]\nname = "x"\ntype = "slak"\n')
     wrong = stream_app("notify", STREAM_APP_NOTIFIERS=str(file))
     assert wrong.returncode == 2
-    assert f'{file}:3: target "x": type = "slak" is unknown; did you mean "slack"' in wrong.stderr
+    mistake = f'{file}:3: target "x": type = "slak" is unknown; did you mean "slack"'
+    assert mistake in wrong.stderr
+    doctor = stream_app("doctor", STREAM_APP_NOTIFIERS=str(file))
+    assert f"WRONG  notifiers {mistake}" in doctor.stdout

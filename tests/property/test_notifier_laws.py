@@ -150,6 +150,7 @@ class Target:
         self.now = 0.0
 
     def turn(self, takes: bool) -> Waiting | None:
+        self.now += 2 * LONGEST_PAUSE_SECONDS
         waiting = self.backlog.next(self.now)
         if waiting is None:
             return None
@@ -159,7 +160,7 @@ class Target:
         elif self.backlog.failed(waiting, self.now):
             self.backlog.given_up(waiting)
         else:
-            self.now += self.backlog.pause(self.now, None)
+            self.backlog.pause(self.now, None)
         return waiting
 
 

@@ -45,12 +45,15 @@ OK = Answer()
 
 
 class WebServer:
-    """Answers with what is put into ``answers``, then as ``by_default`` says (an answer, or a function of the request)."""
+    """Answers with what is put into ``answers``, then as ``by_default`` says (an answer, or a function of the request);
+    what it was sent and how it answered stand in ``received`` and ``answered``."""
 
     def __init__(self, by_default: Answer | Callable[[Received], Answer] = OK, port: int = 0) -> None:
         self.by_default = by_default
         self.answers: deque[Answer] = deque()
         self.received: list[Received] = []
+        self.answered: list[Answer] = []
+        self._lock = threading.Lock()
         self._ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -82,10 +85,14 @@ class WebServer:
         self._thread.join(5)
 
     def _answer_to(self, request: Received) -> Answer:
-        self.received.append(request)
-        if self.answers:
-            return self.answers.popleft()
-        return self.by_default(request) if callable(self.by_default) else self.by_default
+        with self._lock:
+            if self.answers:
+                answer = self.answers.popleft()
+            else:
+                answer = self.by_default(request) if callable(self.by_default) else self.by_default
+            self.answered.append(answer)
+            self.received.append(request)
+        return answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

@@ -9,7 +9,7 @@ import pytest
 
 from stream_app.clock import MINUTE_MS, SECOND_MS, to_rfc3339
 from stream_app.notifiers.alertmanager import AT_ONCE, RESOLVED_SECONDS, Alertmanager, Register
-from stream_app.notifiers.backlog import FAILURES_OF_ITS_OWN, Backlog, Place
+from stream_app.notifiers.backlog import FAILURES_OF_ITS_OWN, LONGEST_PAUSE_SECONDS, Backlog, Place
 from stream_app.notifiers.follow import Record
 from stream_app.notifiers.message import Request
 from stream_app.notifiers.notice import Notice, Unreadable, notice_of
@@ -211,20 +211,38 @@ def test_the_data_of_an_event_is_told_to_the_byte() -> None:
 
 
 def test_a_change_that_fails_while_others_get_through_is_given_up_on_and_in_an_outage_none_is() -> None:
-    backlog = Backlog(give_up_seconds=3600, chance=lambda: 0.5)
-    place = Place("t", 0)
-    backlog.add(place, Record(0, 0, notice(fingerprint="bad")), 0)
-    poison = backlog.next(0)
+    backlog = Backlog(give_up_seconds=1e9, chance=lambda: 0.5)
+    place, now = Place("t", 0), 0.0
+    backlog.add(place, Record(0, 0, notice(fingerprint="bad")), now)
+    poison = backlog.next(now)
     assert poison is not None
-    assert not any(backlog.failed(poison, second) for second in range(1000)), "nothing got through meanwhile"
+    assert not any(backlog.failed(poison, now) for _ in range(1000)), "nothing got through meanwhile"
     for number in range(1, FAILURES_OF_ITS_OWN + 1):
-        backlog.add(place, Record(number, 0, notice(fingerprint="good")), 0)
-        backlog.failed(poison, 0)
-        good = backlog.next(0)
+        backlog.add(place, Record(number, 0, notice(fingerprint="good")), now)
+        good = backlog.next(now)
         assert good is not None
-        assert good.record.offset == number, "the other alert has its turn"
+        assert good.record.offset == number, "the other alert overtakes it"
         backlog.delivered(good)
-        assert backlog.failed(poison, 1000) == (number == FAILURES_OF_ITS_OWN)
+        assert backlog.next(now) is None
+        now += 2 * LONGEST_PAUSE_SECONDS
+        assert backlog.next(now) is poison
+        assert backlog.failed(poison, now) == (number == FAILURES_OF_ITS_OWN)
+
+
+def test_the_first_failure_lets_nothing_overtake_the_second_does() -> None:
+    backlog = Backlog(give_up_seconds=1e9, chance=lambda: 1.0)
+    for number in range(2):
+        backlog.add(Place("t", 0), Record(number, 0, notice(fingerprint=str(number))), 0)
+    first = backlog.next(0)
+    assert first is not None
+    backlog.failed(first, 0)
+    backlog.pause(0, None)
+    assert backlog.next(1) is first
+    backlog.failed(first, 1)
+    backlog.pause(1, None)
+    second = backlog.next(3)
+    assert second is not None
+    assert second.record.offset == 1
 
 
 def test_a_change_that_waited_too_long_is_given_up_on() -> None:
