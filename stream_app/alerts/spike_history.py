@@ -5,8 +5,9 @@ hardly anything, and bounded: four weeks of hourly totals, two weeks of daily ex
 
 **Expected.** The same hour of the week, of four weeks; where fewer than three are known the same hour of the day, of
 seven days; where fewer than three are known the last 24 hours that are. Of several hours the mean of the middle half
-is taken. The first two are scaled by how the last day compares with its own such hours, so that a key that has grown
-is not held against its youth: a level that lasts for half a day begins to be the usual one.
+is taken. Where the last day held more than its own such hours, the first two are scaled by as much, so that a key that
+has grown is not held against its youth: a level that lasts for half a day begins to be the usual one. Where it held
+less they are not: after a holiday, or an outage, the first ordinary day would be one long spike.
 
 **Spread.** The negative binomial's dispersion, for each window its own, such that half of all counts lie within 0.674
 standard deviations of what was expected, as they do in a normal distribution. Its logarithm moves by a small step up
@@ -217,8 +218,8 @@ def _usual(hours: Sequence[int], ago: int, period: int, times: int) -> float | N
 
 
 def _growth(hours: Sequence[int], period: int, times: int) -> float:
-    """How the last day compares with what was usual for its hours; 1.0 where too few of them can be compared. The
-    half keeps the ratio sane where hardly anything happens."""
+    """By how much the last day exceeds what was usual for its hours, at least 1.0; too few of them say nothing. The half
+    keeps the ratio sane where hardly anything happens."""
     actual, usual = [], []
     for ago in range(1, _DAY + 1):
         was = _usual(hours, ago, period, times)
@@ -227,4 +228,4 @@ def _growth(hours: Sequence[int], period: int, times: int) -> float:
             usual.append(was)
     if 2 * len(actual) < _DAY:
         return 1.0
-    return (middle(actual) + 0.5) / (middle(usual) + 0.5)
+    return max(1.0, (middle(actual) + 0.5) / (middle(usual) + 0.5))

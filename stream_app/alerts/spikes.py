@@ -61,16 +61,14 @@ class SpikeObservation(NamedTuple):
     """What a rule sees of one key after a complete interval.
 
     ``value`` is the count of the long window; ``expected`` what it should have been, None while fewer than 24 hours are
-    known. ``probability`` is that of a day without a spike that holds such a count; 1.0 where there is too little to judge.
-    ``short_tail`` is the probability of the last interval's count or more, by itself. ``surprise`` is the negative
-    decimal logarithm of that of the long window; 0.0 where the short one does not agree.
+    known. ``probability`` is that of a day without a spike that holds such a count; 1.0 where there is too little to
+    judge, or the last interval is calm. ``short_tail`` is the probability of the last interval's count or more.
     """
 
     value: int
     expected: float | None
     probability: float
     short_tail: float
-    surprise: float
 
     def fires_at(self, level: float) -> bool:
         """Whether this is a spike at a level, the probability of a false alert a day: 0.001 is one day in 1,000."""
@@ -101,16 +99,18 @@ def observe(
     last, total = counts[-1], sum(counts)
     usual = expected_count(settings, history, start_ms, 1)
     expected = expected_count(settings, history, start_ms, len(counts))
-    observation = SpikeObservation(total, None, 1.0, 1.0, 0.0)
+    observation = SpikeObservation(total, None, 1.0, 1.0)
     if usual is not None and expected is not None:
         short_tail = 10 ** log10_upper_tail(last, usual, dispersion(history, SHORT))
-        long_tail = log10_upper_tail(total, expected, dispersion(history, LONG))
-        probability = _probability(settings, history, -long_tail) if total >= settings.minimum_count else 1.0
-        surprise = -long_tail if short_tail <= AGREES else 0.0
-        observation = SpikeObservation(total, expected, probability, short_tail, surprise)
+        probability, surprise = 1.0, 0.0
+        if short_tail <= CALM:
+            surprise = -log10_upper_tail(total, expected, dispersion(history, LONG))
+            if total >= settings.minimum_count:
+                probability = _probability(settings, history, surprise)
+        observation = SpikeObservation(total, expected, probability, short_tail)
         learn_spread(history, SHORT, last, usual)
         learn_spread(history, LONG, total, expected)
-        learn_surprise(history, surprise)
+        learn_surprise(history, surprise if short_tail <= AGREES else 0.0)
     learn(settings, history, start_ms, last)
     return observation
 
