@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli_console import console
 from stream_app.cli_rules import rules_app
 from stream_app.cli_shared import Json, check_files, do
 
@@ -45,6 +46,8 @@ STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
 STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over
 STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
 STREAM_APP_HTTP               127.0.0.1:0  where a worker serves /live and /ready; 0 is any free port
+STREAM_APP_CONSOLE_HTTP       127.0.0.1:8585  where `console` serves its page
+STREAM_APP_CONSOLE_TOKEN      what it asks for, where others can reach it
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,
 STREAM_APP_KAFKA_SASL_PLAIN_USERNAME, STREAM_APP_KAFKA_SASL_PLAIN_PASSWORD,
 STREAM_APP_KAFKA_SSL_CAFILE, STREAM_APP_KAFKA_SSL_CERTFILE,
@@ -173,6 +176,9 @@ def notify(
     Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
     """
     do(context, "stream_app.commands.notify", "run", test)
+
+
+app.command()(console)
 
 
 @topics_app.command("create")
