@@ -23,8 +23,8 @@ function evidence(alert) {
   if (alert.value !== null && alert.value !== undefined) parts.push(h("strong", {}, quantity(metric, alert.value)));
   if (alert.low !== null && alert.low !== undefined && alert.high !== null)
     parts.push(h("small", { title: "95 % interval" }, ` ${percent(alert.low, 2).slice(0, -2)}–${percent(alert.high, 2)}`));
-  if (alert.denominator) parts.push(h("small", {}, ` ${number(alert.numerator ?? 0)} of ${number(alert.denominator)}`));
   const against = [];
+  if (alert.denominator) against.push(`${number(alert.numerator ?? 0)} of ${number(alert.denominator)}`);
   if (alert.threshold !== null && alert.threshold !== undefined) against.push(`limit ${quantity(metric, alert.threshold)}`);
   if (alert.baseline !== null && alert.baseline !== undefined) against.push(`usually ${quantity(metric, alert.baseline)}`);
   return [h("span", { class: "value" }, parts.length ? parts : dash("this alert has no number of its own")),
@@ -70,7 +70,7 @@ export function alertsPanel() {
   const title = h("h2", {}, "Firing alerts");
   const list = h("ul", { id: "firing" });
   const rest = h("p", { class: "calm" });
-  const resolvedTitle = h("h3", {}, "Resolved within the hour");
+  const resolvedTitle = h("h3", { class: "later" }, "Resolved within the hour");
   const resolvedList = h("ul", { class: "alerts faded", id: "resolved" });
   const drawn = new Map();
 
