@@ -36,7 +36,11 @@ def chrome(_chrome: Chrome) -> Iterator[Chrome]:
 def picture(chrome: Chrome) -> Callable[[str], None]:
     """Keep a picture of what is seen now."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    return lambda name: chrome.save_screenshot(str(PICTURES / f"{name}.png")) and None
+
+    def take(name: str) -> None:
+        chrome.save_screenshot(str(PICTURES / f"{name}.png"))
+
+    return take
 
 
 @pytest.fixture(scope="module")

@@ -77,13 +77,19 @@ def open_page(driver: Chrome, console: ConsoleProcess, page: str = "") -> None:
     wait_until(lambda: text_of(driver, "#status").startswith("live"), 10, "the page is live", every=0.05)
 
 
+def turn_to(driver: Chrome, page: str) -> None:
+    """Go to another page of the console that is open."""
+    driver.execute_script("location.hash = arguments[0]", f"#/{page}")
+    wait_until(lambda: text_of(driver, "#view > div"), 5, f"the page {page} is there", every=0.02)
+
+
 def percent(text: str) -> float:
     return float(re.match(r"([\d.]+) %", text)[1]) / 100  # type: ignore[index]
 
 
 def mistakes(driver: Chrome) -> list[Any]:
     """What the browser complains of: refused scripts, errors of ours."""
-    return [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+    return [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def test_an_alert_appears_within_two_seconds_and_goes(
@@ -194,7 +200,7 @@ def test_hostile_names_are_names(
         )
         shown.customer(name, 0.95, "lost", name)
         shown.key(f"segment:{name}", {"deliveries": 5})
-    chrome.get_log("browser")  # type: ignore[no-untyped-call]
+    chrome.get_log("browser")
     open_page(chrome, console)
     visible = [re.sub(r"[\u0000-\u001f\u202e\u2066]", "\N{REPLACEMENT CHARACTER}", name) for name in HOSTILE]
     wait_until(lambda: sorted(names(chrome)) == sorted(visible), 5, "all are there, as text")
@@ -208,7 +214,8 @@ def test_hostile_names_are_names(
         wait_until(lambda: "windows up to" in text_of(chrome, "#view"), 5, f"the page of {link}")
         assert chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth"), link
     for page in ("segments", "churn"):
-        open_page(chrome, console, page)
+        turn_to(chrome, page)
+        wait_until(lambda: text_of(chrome, "#view tbody"), 5, "its table is there")
     assert chrome.execute_script("return window.hacked") is None
     assert mistakes(chrome) == []
 
@@ -262,8 +269,9 @@ def test_every_page_fits_a_phone(
         "customer-ada", 0.95, "lost", "no open or click in the last 8 messages; opened or clicked before"
     )
     shown.alert("optout-1")
+    open_page(chrome, console)
     for page in PAGES:
-        open_page(chrome, console, page)
+        turn_to(chrome, page)
         wait_until(lambda: text_of(chrome, "#view table"), 5, f"{page} has a table")
         picture(f"phone-{page.replace('/', '-') or 'overview'}")
         assert chrome.execute_script("return document.documentElement.scrollWidth") <= PHONE[0], page
@@ -271,8 +279,9 @@ def test_every_page_fits_a_phone(
 
 def test_every_page_says_what_everything_is(chrome: Chrome, shown: Shown, console: ConsoleProcess) -> None:
     shown.campaign("spring-sale")
+    open_page(chrome, console)
     for page in PAGES:
-        open_page(chrome, console, page)
+        turn_to(chrome, page)
         nameless = chrome.execute_script("""
             const named = (one) => one.textContent.trim() || one.getAttribute('aria-label') || one.labels?.length;
             return [...document.querySelectorAll('a, button, input, select, canvas')]
@@ -287,7 +296,7 @@ def test_every_page_says_what_everything_is(chrome: Chrome, shown: Shown, consol
 def test_a_curve_is_drawn_of_what_was(
     chrome: Chrome, shown: Shown, console: ConsoleProcess, picture: Picture
 ) -> None:
-    chrome.get_log("browser")  # type: ignore[no-untyped-call]
+    chrome.get_log("browser")
     shown.campaign("spring-sale", clicks=10)
     open_page(chrome, console, "campaign/spring-sale")
     for clicks in (20, 40, 30):

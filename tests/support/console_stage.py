@@ -128,6 +128,12 @@ class ConsoleProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{given['CONSOLE_HTTP']}/"
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it listens."""
         with self.log.open("wb") as output:

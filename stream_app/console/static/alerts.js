@@ -1,6 +1,6 @@
 // Firing alerts first, and those that ended within the hour, which fade.
 
-import { fill, h, linkTo, named } from "./dom.js";
+import { fill, h, linkTo, named, readable } from "./dom.js";
 import { dash, duration, number, percent, quantity, time } from "./format.js";
 import { state } from "./stream.js";
 
@@ -57,10 +57,10 @@ function card(alert, isResolved) {
   const item = h("li", { class: `alert ${severity}`, "data-fingerprint": alert.fingerprint },
     h("span", { class: "severity" }, severity),
     h("div", { class: "what" },
-      h("p", { class: "summary" }, alert.summary),
-      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, alert.rule), since(alert, isResolved), runbook(alert)),
+      h("p", { class: "summary" }, h("bdi", {}, readable(alert.summary))),
+      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, named(alert.rule)), since(alert, isResolved), runbook(alert)),
       (alert.reasons ?? []).length && !isResolved
-        ? h("details", {}, h("summary", {}, "Why"), h("ul", {}, alert.reasons.map((reason) => h("li", {}, reason))))
+        ? h("details", {}, h("summary", {}, "Why"), h("ul", {}, alert.reasons.map((reason) => h("li", {}, h("bdi", {}, readable(reason))))))
         : null),
     h("div", { class: "evidence" }, evidence(alert)));
   return item;
@@ -87,6 +87,7 @@ export function alertsPanel() {
       ? [`${number(left)} more, nearly all of them customers at risk: see `, h("a", { href: "#/churn" }, "Churn"), "."]
       : "Nothing fires.");
     resolvedTitle.hidden = state.resolved.length === 0;
+    resolvedList.hidden = resolvedTitle.hidden;
     place(resolvedList, state.resolved.slice(0, 10), true);
     for (const item of resolvedList.children) {
       const told = Number(item.dataset.told);

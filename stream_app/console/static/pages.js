@@ -1,7 +1,7 @@
 // The pages but the first: segments and channels, carts, service, churn, the pipeline, and a key's own page.
 
 import { curves } from "./curves.js";
-import { fill, h, linkTo, named } from "./dom.js";
+import { fill, h, linkTo, named, readable } from "./dom.js";
 import { dash, duration, number, percent, time } from "./format.js";
 import { byWindow, figures, groups, metricColumn, ofAll, value, WINDOWS, windowChoice, windowLabel } from "./parts.js";
 import { ask, state } from "./stream.js";
@@ -129,7 +129,7 @@ export function churnPage() {
     { name: "score", label: "Score", kind: "number", sort: ({ score }) => score, cell: ({ score }) => percent(score) },
     { name: "band", label: "Band", kind: "text", sort: ({ band }) => band,
       cell: ({ band }) => (band ? h("span", { class: `band ${bandSeverity(band)}` }, bandName(band)) : dash("below the lowest band by now")) },
-    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? reasons.join("; ") : dash("no reason is known")) },
+    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
     { name: "last_seen", label: "Last seen", kind: "number", sort: ({ last_seen: at }) => at, cell: ({ last_seen: at }) => time(at) },
   ], { sortedBy: "score" });
   const segments = groupTable("Segment", "segment", [metricColumn("reached", "Reached"), metricColumn("disengaged", "Opted out"),
