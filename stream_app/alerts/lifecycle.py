@@ -30,6 +30,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     ``revision`` counts what was told since the alert began to fire: changes of severity (of band, for churn), and
     repeats, which are told because an alert still fires (``repeated``).
     ``threshold`` is the level of ``severity``; ``resolve`` the level at which the alert lets go.
+    ``suspected`` is the part of the numerator that may be the work of machines.
     ``evidence`` is a value of ``observation.Evidence``, ``condition`` one of ``rule.Condition``. Of churn alerts ``value`` is the score and ``band`` its
     band, which a resolved one may have none of.
     New fields go to the end and have a default: older states must still decode.
@@ -66,6 +67,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     condition: str = "threshold"
     chance: float | None = None
     repeated: bool = False
+    suspected: float | None = None
 
 
 class AlertState(msgspec.Struct, frozen=True, array_like=True):
@@ -231,6 +233,7 @@ def _change(
         runbook=rule.runbook,
         condition=rule.condition.value,
         chance=observation.chance,
+        suspected=observation.suspected,
         value=observation.value,
         numerator=observation.numerator,
         denominator=observation.denominator,
