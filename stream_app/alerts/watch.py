@@ -24,7 +24,7 @@ class MetricWatch:
         self._merger = merger
         self._desk = desk
         self._judged_at: dict[str, int] = {}
-        self._now_ms = merger.watermark_ms
+        self._now_ms = 0  # so that what has come true before this watch, or these rules, is judged at once
         self._due: list[tuple[int, str]] = []
         self._waiting: dict[str, int] = {}
         for name in merger.names():
@@ -58,7 +58,7 @@ class MetricWatch:
     def next_due_ms(self) -> int | None:
         """From which watermark on a look may find something although nothing came: at the next pane while an alert is
         pending or firing, else when a rule over silence or spikes can come true. None where only an event can."""
-        if self._desk.active_keys():
+        if self._desk.active_keys() or self._desk.active_campaigns():
             return (self._now_ms // PANE_MS + 1) * PANE_MS
         return self._due[0][0] if self._due else None
 
