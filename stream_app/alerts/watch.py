@@ -24,7 +24,7 @@ class MetricWatch:
         self._merger = merger
         self._desk = desk
         self._judged_at: dict[str, int] = {}
-        self._now_ms = 0  # so that what has come true before this watch, or these rules, is judged at once
+        self._now_ms = merger.watermark_ms
         self._due: list[tuple[int, str]] = []
         self._waiting: dict[str, int] = {}
         for name in merger.names():
@@ -82,7 +82,7 @@ class MetricWatch:
 
     def _wait(self, name: str, look: KeyLook) -> None:
         """Have a key judged at its time. Where that moves on later, it is judged in vain, and waits again."""
-        due_ms = self._desk.due_ms(*split_key(name), look)
-        if due_ms is not None and self._now_ms < due_ms < self._waiting.get(name, due_ms + 1):
+        due_ms = self._desk.due_ms(*split_key(name), look, self._now_ms)
+        if due_ms is not None and due_ms < self._waiting.get(name, due_ms + 1):
             self._waiting[name] = due_ms
             heappush(self._due, (due_ms, name))
