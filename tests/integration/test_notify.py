@@ -8,27 +8,24 @@ import hmac
 import json
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
-from stream_app.ingest.topic_specs import topic_specs
 from stream_app.settings import Settings
-from stream_app.sinks.topic_admin import ensure_topics
 from tests.integration.conftest import CommandLine
 from tests.support.alerts import alert_record, publish
-from tests.support.programs import Worker, wait_until
+from tests.support.notify import Start, notify_programs
+from tests.support.programs import wait_until
 from tests.support.web_server import Answer, Received, WebServer
 
 pytestmark = pytest.mark.integration
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
 DOWN = Answer(503, body=b"")
-
-Start = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -39,25 +36,8 @@ def server() -> Iterator[WebServer]:
 
 @pytest.fixture
 def start(settings: Settings, environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Starts the program with targets as TOML, by default with those of its last start; all end with the test."""
-    file = tmp_path / "notifiers.toml"
-    started: list[Worker] = []
-    ensure_topics(settings, [spec for spec in topic_specs(settings) if ".alerts." in spec.name])
-
-    def begin(targets: str = "", wait: bool = True) -> Worker:
-        if targets:
-            file.write_text(targets, "utf-8")
-        variables = {"STREAM_APP_NOTIFIERS": str(file), "STREAM_APP_SESSION_TIMEOUT": "3s", "SECRET": SECRET}
-        log = tmp_path / f"notify-{len(started)}.log"
-        program = Worker(environment | variables, log, ("stream_app", "notify"))
-        started.append(program)
-        if wait:
-            wait_until(lambda: program.ask("/ready")[0] == 200, 30, f"ready:\n{log.read_text('utf-8')}")
-        return program
-
-    yield begin
-    for program in started:
-        program.kill()
+    with notify_programs(settings, environment | {"SECRET": SECRET}, tmp_path) as start:
+        yield start
 
 
 def webhook(server: WebServer, name: str = "hook", more: str = "") -> str:
