@@ -20,7 +20,19 @@ from stream_app.ingest.topics import INPUT_TOPICS, OUTPUT_TOPICS, PARTIALS
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "dev", "worker", "topics", "send", "backtest", "notify", "watch", "deadletters", "doctor")
+COMMANDS = (
+    "demo",
+    "dev",
+    "worker",
+    "topics",
+    "send",
+    "backtest",
+    "rules",
+    "notify",
+    "watch",
+    "deadletters",
+    "doctor",
+)
 NOWHERE = {"STREAM_APP_KAFKA": "127.0.0.1:9", "STREAM_APP_REDIS": "redis://127.0.0.1:9/0"}
 
 
@@ -207,5 +219,6 @@ def test_every_topic_has_its_specification() -> None:
     shards = [specs[f"p.{name}"] for name in (*INPUT_TOPICS, PARTIALS, "deadletters", *changelogs)]
     assert all(spec.exact and spec.partitions == 7 for spec in shards)
     assert specs["p.metrics"].configs["cleanup.policy"] == "compact"
+    assert specs["p.alerts.churn"].configs == {"retention.ms": str(settings.retention)}
     assert all(specs[f"p.{name}"].configs == {"cleanup.policy": "compact"} for name in changelogs)
     assert specs["p.deadletters"].configs["max.message.bytes"] == str(16 * 1024 * 1024)
