@@ -26,6 +26,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("metrics",),
     ("alerts",),
     ("sinks",),
+    ("figures", "prometheus"),
     ("notifiers",),
     ("schemas",),
     ("stations",),
@@ -34,7 +35,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("topology", "watchdog", "worker"),
     ("console",),
-    ("dev",),
+    ("dev", "top"),
     ("commands", "cli*", "__main__"),
 )
 # Where the engine may be imported. Everything between decode and rules is pure.
