@@ -54,6 +54,7 @@ async def _show(settings: Settings, view: View) -> int:
     async with Reader(settings) as reader:
         look = await reader.look(view.window)  # before the terminal is taken: what is wrong is said in a line
         screen = TopScreen(reader, view, look)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, screen.exit)
         await screen.run_async()
         return screen.return_code or 0
 

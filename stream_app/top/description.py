@@ -70,4 +70,6 @@ def _pipeline(scene: Scene) -> Json:
 
 
 def _worker(worker: Worker) -> Json:
-    return worker._asdict() | {"watermark": worker.watermark or None}
+    described = worker._asdict()
+    watermark_ms = described.pop("watermark_ms")
+    return described | {"watermark": None if watermark_ms is None else to_rfc3339(watermark_ms)}

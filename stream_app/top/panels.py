@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.clock import SECOND_MS, from_datetime, to_rfc3339
+from stream_app.clock import SECOND_MS, to_rfc3339
 from stream_app.figures import cart_words, chat_words, hour_and_minute, money, summary_of, ticket_words
 from stream_app.output import printable
 from stream_app.top.reading import Look
@@ -140,8 +139,8 @@ def pipeline(scene: Scene) -> RenderableType:
 
 def watermark_delay_ms(look: Look, clock_ms: int) -> int | None:
     """How far the slowest worker's event time lies behind the clock; None where no event has come."""
-    times = [datetime.fromisoformat(worker.watermark) for worker in look.workers if worker.watermark]
-    return clock_ms - from_datetime(min(times)) if times else None
+    times = [worker.watermark_ms for worker in look.workers if worker.watermark_ms is not None]
+    return clock_ms - min(times) if times else None
 
 
 def watermark_words(scene: Scene) -> str:

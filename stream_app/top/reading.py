@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +17,7 @@ import orjson
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
-from stream_app.clock import now_ms
+from stream_app.clock import from_datetime, now_ms
 from stream_app.failure import Unreachable
 from stream_app.figures import Numbers
 from stream_app.metrics.catalogue import RATE_BY_NAME
@@ -32,6 +33,7 @@ CUSTOMERS_READ = 10
 ANSWER_SECONDS = 5.0
 CAMPAIGN_COUNTS = ("deliveries", "opens", "clicks", "machine_opens", "machine_clicks")
 CAMPAIGN_RATES = ("open_rate", "ctr", "ctor", "optout_rate", "ctr_adjusted")
+_TIMES = ("as_of", "watermark")
 _RATES = [RATE_BY_NAME[name] for name in CAMPAIGN_RATES]
 _COUNTS = sorted(
     {*CAMPAIGN_COUNTS, *(part for rate in _RATES for part in (rate.numerator, *rate.denominator))}
@@ -52,7 +54,7 @@ class Worker(NamedTuple):
 
     name: str
     started_at: str
-    watermark: str
+    watermark_ms: int | None
     lag: int
     shards: tuple[int, ...]
     events: Mapping[str, int]
@@ -135,7 +137,7 @@ class Reader:
         customers = tuple(_customer(name, score, next(details)) for name, score in risks)
         return Look(
             read_at_ms=now_ms(),
-            everything=Numbers(everything),
+            everything=_checked(everything),
             campaigns={name: numbers for name, numbers in campaigns.items() if numbers.as_of},
             campaign_count=campaign_count,
             alerts=tuple(sorted(filter(None, map(_object, alerts)), key=_worst_first)),
@@ -152,7 +154,19 @@ def _fields(window: str) -> list[str]:
 
 def _numbers(window: str, values: Sequence[str | None]) -> Numbers:
     pairs = zip(_fields(window), values, strict=True)
-    return Numbers({name: value for name, value in pairs if value is not None})
+    return _checked({name: value for name, value in pairs if value is not None})
+
+
+def _checked(fields: dict[str, str]) -> Numbers:
+    """The numbers of a hash.
+
+    Raises:
+        ValueError: there is one that is none.
+    """
+    for name, value in fields.items():
+        if value and name not in _TIMES:
+            orjson.loads(value)
+    return Numbers(fields)
 
 
 def _object(text: str) -> Json | None:
@@ -174,10 +188,11 @@ def _customer(name: str, score: float, fields: Mapping[str, str]) -> Customer:
 
 
 def _worker(name: str, fields: Mapping[str, str]) -> Worker:
+    watermark = fields.get("watermark")
     return Worker(
         name=name,
         started_at=fields.get("started_at", ""),
-        watermark=fields.get("watermark", ""),
+        watermark_ms=from_datetime(datetime.fromisoformat(watermark)) if watermark else None,
         lag=int(fields.get("lag") or 0),
         shards=tuple(orjson.loads(fields.get("shards") or "[]")),
         events=_object(fields.get("events", "")) or {},

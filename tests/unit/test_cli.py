@@ -20,7 +20,19 @@ from stream_app.ingest.topics import INPUT_TOPICS, OUTPUT_TOPICS, PARTIALS
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "dev", "worker", "topics", "send", "backtest", "notify", "watch", "top", "deadletters", "doctor")
+COMMANDS = (
+    "demo",
+    "dev",
+    "worker",
+    "topics",
+    "send",
+    "backtest",
+    "notify",
+    "watch",
+    "top",
+    "deadletters",
+    "doctor",
+)
 NOWHERE = {"STREAM_APP_KAFKA": "127.0.0.1:9", "STREAM_APP_REDIS": "redis://127.0.0.1:9/0"}
 
 
