@@ -41,9 +41,8 @@ def panes_of(recipe: Recipe) -> Panes:
 
 def totals_of(recipe: Recipe, topics: Sequence[str] = INPUT_TOPICS) -> Totals:
     """The right totals of our pipeline over these topics, sentinels among them."""
-    kept = (
-        recipe.directory / f"totals-{len(topics)}-{len(COUNTS['all'])}.json"
-    )  # one with fewer counts is an older truth
+    # What was kept when there were fewer counts is no longer right.
+    kept = recipe.directory / f"totals-{len(topics)}-{len(COUNTS['all'])}.json"
     if not kept.exists():
         _keep(kept, _count_totals(recipe, topics))
     totals: Totals = orjson.loads(kept.read_bytes())

@@ -160,7 +160,7 @@ def notify(
     context: typer.Context,
     test: Annotated[bool, typer.Option("--test", help="Tell every target once, of a test, and end.")] = False,
 ) -> None:
-    """Tell people of alerts: Alertmanager, PagerDuty, Slack, webhooks.
+    """Tell people of alerts: Alertmanager, PagerDuty, webhooks, …
 
     Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
     """

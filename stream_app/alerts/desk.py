@@ -22,7 +22,7 @@ from stream_app.alerts.lifecycle import (
 )
 from stream_app.alerts.observation import Look, Observation
 from stream_app.alerts.rule import Condition, Rule, Rules
-from stream_app.alerts.silence import breaks_at_ms, observe_silence
+from stream_app.alerts.silence import observe_silence, silence_due_ms
 from stream_app.alerts.spike_watch import SpikeWatch
 from stream_app.metrics.catalogue import PANE_MS, Dimension
 from stream_app.metrics.ledger import Ledger
@@ -104,17 +104,16 @@ class AlertDesk:
         """The campaigns with a pending or firing alert of an echo chamber; they are looked at as time goes on."""
         return {state.last.key for state in self._active.values() if _is_echo(state)}
 
-    def due_ms(self, dimension: Dimension, key: str, look: Look) -> int | None:
+    def due_ms(self, dimension: Dimension, key: str, look: Look, now_ms: int) -> int | None:
         """When a key without an alert is to be judged again although no event comes; None where nothing can come true."""
         due = []
         for rule in self._waking[dimension]:
             if rule.matches(key):
-                is_spike = rule.condition is Condition.SPIKE
-                full_key = f"{dimension}:{key}"
-                due.append(
-                    self._spikes.due_ms(rule, full_key, look) if is_spike else breaks_at_ms(rule, look)
-                )
-        return min((time_ms for time_ms in due if time_ms is not None), default=None)
+                if rule.condition is Condition.SPIKE:
+                    due.append(self._spikes.due_ms(rule, f"{dimension}:{key}", look))
+                else:
+                    due.append(silence_due_ms(rule, look, now_ms))
+        return min((time_ms for time_ms in due if time_ms is not None and time_ms > now_ms), default=None)
 
     def judge_customer(
         self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int

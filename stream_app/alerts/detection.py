@@ -22,6 +22,9 @@ from stream_app.metrics.rates import RateValue, rate_of
 
 Levels = tuple[tuple[str, float], ...]
 
+_SUSPECTED = {"optouts": "optouts_suspected"}
+"""What is counted whoever did it, and how much of it may be the work of machines."""
+
 
 class _Bar(NamedTuple):
     """What a rate is held against: levels from mild to severe, and where a firing alert lets go of each."""
@@ -65,6 +68,8 @@ def observe(rule: Rule, counts: Counts) -> Observation:
         severity = _severity(rule, rate, _beyond(bar.levels, rule.direction, bound))
         held = _worst(_beyond(bar.release, rule.direction, bound))
     seen = Observation(*rate, None if baseline is None else baseline.value, evidence, severity, held)
+    if rule.rate.numerator in _SUSPECTED:
+        seen = seen._replace(suspected=counts(rule.window).get(_SUSPECTED[rule.rate.numerator], 0))
     if bar is None or rule.condition is Condition.THRESHOLD:
         return seen
     return seen._replace(levels=bar.levels, resolve=bar.release[0][1])

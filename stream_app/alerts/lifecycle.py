@@ -30,6 +30,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     ``revision`` counts what was told since the alert began to fire: changes of severity (of band, for churn), and
     repeats, which are told because an alert still fires (``repeated``).
     ``threshold`` is the level of ``severity``; ``resolve`` the level at which the alert lets go.
+    ``suspected`` is the part of the numerator that may be the work of machines.
     ``evidence`` is a value of ``observation.Evidence``, ``condition`` one of ``rule.Condition``. Of churn alerts ``value`` is the score and ``band`` its
     band, which a resolved one may have none of.
     New fields go to the end and have a default: older states must still decode.
@@ -66,6 +67,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     condition: str = "threshold"
     chance: float | None = None
     repeated: bool = False
+    suspected: float | None = None
 
 
 class AlertState(msgspec.Struct, frozen=True, array_like=True):
@@ -110,14 +112,6 @@ def advance(
     if rule.repeat_ms and as_of_ms - last.as_of_ms >= rule.repeat_ms:
         return _tell(_again(rule, observation, last, as_of_ms, repeated=True, revision=last.revision + 1))
     return (state if state.calm_since_ms is None else AlertState(last)), None
-
-
-def due_ms(rule: Rule, state: AlertState | None) -> int | None:
-    """When a pending alert has waited long enough, so that it is looked at again even if no event comes;
-    None for any other."""
-    if state is None or state.last.state != PENDING:
-        return None
-    return state.last.started_at_ms + rule.wait_ms
 
 
 def retire(state: AlertState, as_of_ms: int) -> AlertChange | None:
@@ -231,6 +225,7 @@ def _change(
         runbook=rule.runbook,
         condition=rule.condition.value,
         chance=observation.chance,
+        suspected=observation.suspected,
         value=observation.value,
         numerator=observation.numerator,
         denominator=observation.denominator,

@@ -83,6 +83,8 @@ def alert_json(change: AlertChange) -> dict[str, Any]:
         data |= {"score": change.value, "band": change.band}
     else:
         data |= {"metric": change.metric, "condition": change.condition}
+    if change.suspected is not None:
+        data["suspected"] = _whole(change.suspected)
     if change.runbook:
         data["runbook"] = change.runbook
     return data

@@ -1,6 +1,7 @@
 """What a rule sees: the numbers of one key at one time, and what they amount to. Stands before ``lifecycle``.
 
-``detection`` makes observations of rates, ``echo_chamber`` of campaigns, ``silence`` of counts that stay away, ``spike_watch`` of counts that are too many.
+``detection`` makes observations of rates, ``echo_chamber`` of campaigns, ``silence`` of counts that stay away,
+``spike_watch`` of counts that are too many.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Observation(NamedTuple):
     the highest level that a firing alert would keep: it lags behind ``severity`` by the rule's hysteresis. Without
     enough evidence to judge, both are None. ``levels`` and ``resolve`` are those of the rule as values of the metric,
     where that depends on the baseline; empty and None where the rule's own stand. ``chance`` is how likely a spike is
-    on a day without one. ``reasons`` are sentences for a person, where the numbers here do not say it all.
+    on a day without one. ``suspected`` is how much of the numerator may be the work of machines, where that is counted.
+    ``reasons`` are sentences for a person, where the numbers here do not say it all.
     """
 
     value: float | None
@@ -67,6 +69,7 @@ class Observation(NamedTuple):
     levels: tuple[tuple[str, float], ...] = ()
     resolve: float | None = None
     chance: float | None = None
+    suspected: float | None = None
     reasons: tuple[str, ...] = ()
 
     @property

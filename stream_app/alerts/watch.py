@@ -58,7 +58,7 @@ class MetricWatch:
     def next_due_ms(self) -> int | None:
         """From which watermark on a look may find something although nothing came: at the next pane while an alert is
         pending or firing, else when a rule over silence or spikes can come true. None where only an event can."""
-        if self._desk.active_keys():
+        if self._desk.active_keys() or self._desk.active_campaigns():
             return (self._now_ms // PANE_MS + 1) * PANE_MS
         return self._due[0][0] if self._due else None
 
@@ -82,7 +82,7 @@ class MetricWatch:
 
     def _wait(self, name: str, look: KeyLook) -> None:
         """Have a key judged at its time. Where that moves on later, it is judged in vain, and waits again."""
-        due_ms = self._desk.due_ms(*split_key(name), look)
-        if due_ms is not None and self._now_ms < due_ms < self._waiting.get(name, due_ms + 1):
+        due_ms = self._desk.due_ms(*split_key(name), look, self._now_ms)
+        if due_ms is not None and due_ms < self._waiting.get(name, due_ms + 1):
             self._waiting[name] = due_ms
             heappush(self._due, (due_ms, name))

@@ -74,6 +74,11 @@ def _moved(change: AlertChange) -> str:
 
 def _rate_numbers(change: AlertChange) -> list[str]:
     said = [_counts(change)]
+    if change.suspected and change.denominator:
+        rest = ((change.numerator or 0) - change.suspected) / change.denominator
+        said.append(
+            f"{change.suspected:,.0f} of them maybe by machines; {_number(change, rest)} without these"
+        )
     if change.low is not None and change.high is not None:
         low, high = _number(change, change.low), _number(change, change.high)
         said.append(f"95 % interval from {low} to {high}")

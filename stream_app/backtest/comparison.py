@@ -121,8 +121,9 @@ def _pairs(here: list[Firing], there: list[Firing]) -> Iterator[Pair]:
 
 
 def _begins_behind(firing: Firing, other: Firing) -> bool:
-    """Whether a firing begins when the other is over."""
-    return other.ended_ms is not None and firing.began.as_of_ms > other.ended_ms
+    """Whether a firing begins when the other is over. One that ends in the instant it began still has its counterpart."""
+    begins_ms, ends_ms = firing.began.as_of_ms, other.ended_ms
+    return ends_ms is not None and begins_ms >= ends_ms and begins_ms > other.began.as_of_ms
 
 
 def _face(firing: Firing) -> tuple[int, int | None, str]:

@@ -26,6 +26,7 @@ from stream_app.metrics.partials import KeyPartial, Partial, decode_partial, pac
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
 from stream_app.state.shard import Shard, ShardFlush
+from stream_app.state.standings import campaigns_among
 
 MOST_WAITING = 4_000
 """Records that are applied at once, at most."""
@@ -199,7 +200,8 @@ class _Shard:
         if out is not None and self.shard.accepted:  # one without events has no time, and holds nothing back
             self._told_watermark_ms = watermark_ms
             keys = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in out.keys]
-            return [decode_partial(value) for _, value in pack(*place, keys, partitions=1)]
+            standings = self.shard.standings.of(sorted(campaigns_among(c.key for c in out.keys)))
+            return [decode_partial(value) for _, value in pack(*place, keys, 1, standings)]
         if watermark_ms > self._told_watermark_ms:
             self._told_watermark_ms = watermark_ms
             return [Partial(*place, [])]

@@ -17,6 +17,9 @@ from stream_app.metrics.catalogue import COUNT_BY_NAME, PANE_MS, Unit
 from stream_app.metrics.cells import Cell, add, slot_of
 from stream_app.metrics.partials import KeyPartial, Partial
 from stream_app.settings import Settings
+from stream_app.state.standings import CAMPAIGN_PREFIX, DELIVERIES, LOST_BEFORE, UNIQUE_CLICKS, Standing
+
+_OF_STANDINGS = (DELIVERIES, UNIQUE_CLICKS, LOST_BEFORE)
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,16 @@ class _Run:
             if counted or is_due or is_assessed or at_ms == until_ms:
                 self._look(at_ms, counted)
 
-    def _counted(self, interval: int) -> list[KeyPartial]:
-        """What all series count in an interval, as absolute numbers."""
+    def _counted(self, interval: int) -> list[_Key]:
+        """The keys that count something in an interval; their numbers are then those at its end."""
         end_ms = self._test.start_ms + (interval + 1) * self._test.interval_ms
-        words = [key.count(interval, end_ms) for key in self._keys]
-        return [word for word in words if word is not None]
+        return [key for key in self._keys if key.count(interval, end_ms)]
 
-    def _look(self, at_ms: int, counted: list[KeyPartial]) -> None:
+    def _look(self, at_ms: int, counted: list[_Key]) -> None:
         now_ms = self._test.start_ms + at_ms
         self._heard += 1
-        self._judge.hear(Partial(0, 0, self._heard, now_ms, counted))
+        standings = [key.standing() for key in counted if key.is_campaign]
+        self._judge.hear(Partial(0, 0, self._heard, now_ms, [key.word() for key in counted], standings))
         while self._customers and self._customers[0].at_ms <= at_ms:
             known = self._customers.pop(0)
             as_of_ms = self._test.start_ms + known.at_ms
@@ -113,20 +116,43 @@ class _Key:
 
     def __init__(self, series: Series) -> None:
         self._key = series.key
+        self._segment = series.segment
         self._counts = [
             (slot_of(name), 1000 if COUNT_BY_NAME[name].unit is Unit.SECONDS else 1, numbers)
             for name, numbers in series.counts.items()
         ]
         self._total: Cell = {}
+        self._last: Cell = {}
+        self._end_ms = 0
+        self._first_delivery_ms: int | None = None
 
-    def count(self, interval: int, end_ms: int) -> KeyPartial | None:
-        """What the series counts in an interval that ends then; None where that is nothing."""
-        cell = {
+    @property
+    def is_campaign(self) -> bool:
+        """Whether it is a campaign that was delivered to somebody."""
+        return self._key.startswith(CAMPAIGN_PREFIX) and self._first_delivery_ms is not None
+
+    def count(self, interval: int, end_ms: int) -> bool:
+        """Count an interval that ends then; tells whether there was anything to count."""
+        self._last = {
             slot: round(numbers[interval] * scale)
             for slot, scale, numbers in self._counts
             if interval < len(numbers) and numbers[interval]
         }
-        if not cell:
-            return None
-        add(self._total, cell)
-        return KeyPartial(self._key, end_ms - 1, dict(self._total), {end_ms // PANE_MS - 1: cell})
+        add(self._total, self._last)
+        self._end_ms = end_ms
+        if self._first_delivery_ms is None and DELIVERIES in self._last:
+            self._first_delivery_ms = end_ms - 1
+        return bool(self._last)
+
+    def word(self) -> KeyPartial:
+        """What is told of the key."""
+        return KeyPartial(
+            self._key, self._end_ms - 1, dict(self._total), {self._end_ms // PANE_MS - 1: self._last}
+        )
+
+    def standing(self) -> Standing:
+        """What is told of the campaign to the ledger of all campaigns."""
+        total = {slot: number for slot, number in self._total.items() if slot in _OF_STANDINGS}
+        segments = {self._segment: total.get(DELIVERIES, 0)}
+        name = self._key.removeprefix(CAMPAIGN_PREFIX)
+        return Standing(name, self._end_ms - 1, self._first_delivery_ms or 0, total, segments)

@@ -21,10 +21,12 @@ _AS_EXACT = 0.005
 
 @dataclass(frozen=True)
 class Series:
-    """The counts of one key (``dimension:key``) by their name, a number for each interval; as shown (seconds)."""
+    """The counts of one key (``dimension:key``) by their name, a number for each interval; as shown (seconds).
+    ``segment`` is where a campaign's deliveries went; ``""`` is nowhere."""
 
     key: str
     counts: Mapping[str, tuple[float, ...]]
+    segment: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ def load_rule_tests(path: Path) -> RuleTests:
         file.only(("rules", "test"))
         name = file.take("rules", str, '"rules.toml"', needed=False)
         rules = load_rules(None if name is None else path.parent / name)
+        if not _names(rules):
+            raise file.wrong("rules", "names a file without any rule; name one with rules to be tested")
         tests = tuple(_test(table, rules) for table in file.tables("test"))
         if not tests:
             raise file.wrong("test", "there is no test; write [[test]] with a name, series and expectations")
@@ -65,15 +67,18 @@ def _test(table: Table, rules: Rules) -> RuleTest:
     interval_ms = table.duration("interval", "1m")
     if interval_ms < PANE_MS or interval_ms % PANE_MS:
         raise table.wrong("interval", "is no multiple of 10s, the shortest time that counts are kept for")
+    start_ms = _start(table)
+    series = tuple(_series(one) for one in _nested(table, "series"))
+    customers = sorted(map(_customer, _nested(table, "customer")), key=lambda one: one.at_ms)
     expectations = [_expectation(one, rules) for one in _nested(table, "expect")]
     if not expectations:
         raise table.wrong("expect", "nothing is expected; write [[test.expect]] with at and alerts")
     return RuleTest(
         name=name,
-        start_ms=_start(table),
+        start_ms=start_ms,
         interval_ms=interval_ms,
-        series=tuple(_series(one) for one in _nested(table, "series")),
-        customers=tuple(sorted(map(_customer, _nested(table, "customer")), key=lambda one: one.at_ms)),
+        series=series,
+        customers=tuple(customers),
         expectations=tuple(sorted(expectations, key=lambda one: one.at_ms)),
     )
 
@@ -91,15 +96,17 @@ def _series(table: Table) -> Series:
     dimension, key = _key(table, tuple(Dimension))
     known = {count.name for count in counts_of(Dimension(dimension)) if count.unit is not Unit.AMOUNT}
     counts = {}
+    has_segment = dimension == Dimension.CAMPAIGN
     for name in table.values:
-        if name == "key":
+        if name == "key" or (name == "segment" and has_segment):
             continue
         if name not in known:
             exists = name in COUNT_BY_NAME
             problem = f'is no count of dimension "{dimension}"' if exists else "has an unknown name"
             raise table.wrong(name, f"{problem}; {nearest(name, sorted(known))}")
         counts[name] = _numbers(table, name)
-    return Series(key, counts)
+    segment = table.take("segment", str, '"loyal"', needed=False) if has_segment else None
+    return Series(key, counts, segment or "")
 
 
 def _numbers(table: Table, name: str) -> tuple[float, ...]:

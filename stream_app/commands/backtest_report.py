@@ -105,7 +105,7 @@ class PlainReport:
             result(f"… and {self._hidden:,} more; --json prints all")
         if self._is_comparison:
             differences = len(self._pairs) + self._hidden
-            result(f"{differences:,} differences, {self._same:,} alerts the same in both")
+            result(f"told differently: {differences:,}; the same: {self._same:,}")
         elif not rows:
             result("nothing would have fired")
         for name, rules in zip(self._names, trial.summaries, strict=False):
@@ -173,7 +173,7 @@ def _events(trial: Trial, run: Run) -> str:
     replay = trial.replay
     refused = f"{run.refused.total():,} refused ({listed(run.refused)})" if run.refused else "none refused"
     return (
-        f"{replay.accepted:,} events counted, {replay.duplicates:,} duplicates, {refused}; "
+        f"events: {replay.accepted:,} counted, {replay.duplicates:,} duplicates, {refused}; "
         f"from {_time(replay.first_ms)} to {_time(replay.newest_ms)} (UTC), "
         f"in {run.seconds:.1f} s ({run.events / run.seconds:,.0f} events/s)"
     )

@@ -76,6 +76,10 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "what makes the rule fire; not in churn alerts",
             "enum": [str(condition) for condition in Condition],
         },
+        "suspected": {
+            "description": "over opt-outs: how many of the numerator may be the work of machines",
+            "type": ["number", "null"],
+        },
         "runbook": {"description": "what to do, where the rule says so", "type": "string"},
         "started_at": {"description": "when it began", **EMITTED_TIME},
         "ended_at": {

@@ -270,7 +270,7 @@ def test_an_alerts_json_has_the_fields_of_the_contract(evidence: Evidence) -> No
     for told in evidence.told:
         kind = told.data["kind"]
         extra = ["score", "band"] if kind == "churn" else ["metric", "condition"]
-        extra += ["runbook"] if kind == "optout" else []
+        extra += ["suspected", "runbook"] if kind == "optout" else []
         assert list(told.data) == [*FIELDS, *extra]
         assert told.data["summary"]
         assert told.data["reasons"] or told.data["state"] == "resolved"

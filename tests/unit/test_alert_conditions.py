@@ -11,84 +11,15 @@ from dataclasses import replace
 
 import pytest
 
-from stream_app.alerts.desk import AlertDesk
-from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.message import alert_id
-from stream_app.alerts.rules import Rule, Rules, load_rules
-from stream_app.alerts.watch import MetricWatch
+from stream_app.alerts.rules import load_rules
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from stream_app.metrics.catalogue import PANE_MS
-from stream_app.metrics.cells import slot_of
-from stream_app.metrics.merge import Merger
-from stream_app.metrics.partials import KeyPartial, Partial
-from stream_app.settings import Settings
-from stream_app.state.shelf import Shelf
+from tests.support.rule_scene import START, Scene
 
 RULES = {rule.name: rule for rule in load_rules().rules}
 SILENT, SURGE = RULES["carts-silent"], RULES["tickets-spike"]
-START = 1_763_683_200_000  # midnight
 FIVE = 5 * MINUTE_MS
-
-
-class Scene:
-    """One merger that hears of one key from one shard, and its rules."""
-
-    def __init__(self, *rules: Rule, key: str = "all:all", lag_ms: int = 0) -> None:
-        self.key = key
-        self._lag_ms = lag_ms
-        self.changes: list[AlertChange] = []
-        self._rules = Rules(rules, None)
-        self._shelf = Shelf()
-        self._header: bytes | None = None
-        self._offset = 0
-        self._newest_ms = START
-        self._total: dict[int, int] = {}
-        self._open()
-
-    def _open(self) -> None:
-        self._merger = Merger(self._shelf, self._header, Settings())
-        self._watch = MetricWatch(self._merger, AlertDesk(self._shelf, self._rules))
-
-    def restart(self) -> None:
-        """Another worker takes over what is written down."""
-        self._shelf.write_down()
-        self._shelf.drop_hot()
-        self._open()
-        self._merger.next_offset = self._offset
-
-    def count(self, name: str, number: int, time_ms: int) -> None:
-        """So many events of a count at a time; the watermark follows at once."""
-        self._hear(time_ms, [self._counted(name, number, time_ms)])
-
-    def catch_up(self, name: str, number: int, begin_ms: int, end_ms: int) -> None:
-        """So many events in every five minutes, all before the rules are asked again."""
-        for time_ms in range(begin_ms, end_ms, FIVE):
-            self._take(time_ms, [self._counted(name, number, time_ms)])
-        self._hear(end_ms, [])
-
-    def _counted(self, name: str, number: int, time_ms: int) -> KeyPartial:
-        slot = slot_of(name)
-        self._total[slot] = self._total.get(slot, 0) + number
-        self._newest_ms = max(self._newest_ms, time_ms)
-        return KeyPartial(self.key, self._newest_ms, dict(self._total), {time_ms // PANE_MS: {slot: number}})
-
-    def move_on(self, time_ms: int, step_ms: int = MINUTE_MS) -> None:
-        """Nothing comes but the watermark."""
-        for watermark_ms in range(self._merger.watermark_ms + step_ms, time_ms + 1, step_ms):
-            self._hear(watermark_ms, [])
-
-    def _hear(self, watermark_ms: int, keys: list[KeyPartial]) -> None:
-        self._take(watermark_ms, keys)
-        self.changes += self._watch.judge()
-
-    def _take(self, watermark_ms: int, keys: list[KeyPartial]) -> None:
-        word = Partial(0, 1, self._offset, watermark_ms - self._lag_ms, keys)
-        self._merger.process([(self._offset, word)])
-        self._offset += 1
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(change.state, change.severity) for change in self.changes]
 
 
 def busy_day(scene: Scene, number: int = 1_200) -> int:
@@ -134,6 +65,24 @@ def test_who_takes_over_waits_on_for_what_stays_away() -> None:
     scene.move_on(last_ms + 3 * HOUR_MS + MINUTE_MS)
     scene.restart()
     scene.move_on(last_ms + 3 * HOUR_MS + 30 * MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+
+
+def test_a_new_rule_sees_a_silence_that_has_come_true_already() -> None:
+    scene = Scene()
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + 5 * HOUR_MS)
+    scene.restart(SILENT)
+    scene.move_on(last_ms + 5 * HOUR_MS + 11 * MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+
+
+def test_silence_is_awaited_beside_a_new_rule_that_has_nothing_to_await() -> None:
+    scene = Scene(SILENT)
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + HOUR_MS)
+    scene.restart(SILENT, replace(SURGE, metric="carts_started"))
+    scene.move_on(last_ms + 3 * HOUR_MS + MINUTE_MS)
     assert scene.told == [("firing", "warning")]
 
 
@@ -245,7 +194,7 @@ def test_what_was_caught_up_with_in_one_go_is_unknown_and_no_silence() -> None:
     scene = Scene(SURGE)
     for place in range(2 * DAY_MS // FIVE):
         scene.count("tickets_opened", 8, START + place * FIVE + MINUTE_MS)
-    scene.catch_up("tickets_opened", 8, START + 2 * DAY_MS, START + 6 * DAY_MS)
+    scene.catch_up("tickets_opened", 8, START + 2 * DAY_MS, START + 6 * DAY_MS, FIVE)
     for place in range(DAY_MS // FIVE):
         scene.count("tickets_opened", 8, START + 6 * DAY_MS + place * FIVE + MINUTE_MS)
     assert scene.told == []

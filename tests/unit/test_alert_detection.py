@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from stream_app.alerts.detection import may_fire, observe
 from stream_app.alerts.observation import Counts, Evidence
 from stream_app.alerts.rules import Condition, Rule, load_rules
+from stream_app.metrics.catalogue import COUNT_BY_NAME
 
 RULES = {rule.name: rule for rule in load_rules().rules}
-NOTHING = {"deliveries": 0, "optouts": 0, "unique_clicks": 0, "carts_abandoned": 0, "carts_purchased": 0}
+NOTHING = dict.fromkeys(COUNT_BY_NAME, 0)
 
 
 def counts(**windows: Mapping[str, float]) -> Counts:
@@ -36,6 +37,14 @@ def test_the_contracts_example() -> None:
     assert seen.high == pytest.approx(0.0296, abs=1e-4)
     assert seen.baseline == pytest.approx(0.002, abs=1e-4)
     assert (seen.severity, seen.may_resolve) == ("critical", False)
+    assert seen.suspected == 0
+
+
+def test_optouts_that_machines_may_have_made_count_and_are_told() -> None:
+    inside = {"optouts": 31, "optouts_suspected": 12}
+    seen = observe(RULES["optout-spike"], counts(h1=inside, total={"optouts": 34, "deliveries": 1480}))
+    assert (seen.numerator, seen.suspected, seen.severity) == (31, 12, "critical")
+    assert observe(RULES["ctr-low"], counts()).suspected is None
 
 
 def test_the_hours_own_deliveries_do_not_matter_to_a_spike() -> None:

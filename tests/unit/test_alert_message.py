@@ -291,6 +291,14 @@ def test_reasons_of_a_rule_are_its_numbers() -> None:
     )
 
 
+def test_optouts_that_machines_may_have_made_are_told_beside_the_others() -> None:
+    """Both rates: with them in the summary, without them behind it."""
+    doubtful = changed(SPIKE, suspected=12.0)
+    assert reasons(doubtful)[1] == "12 of them maybe by machines; 1.28 % without these"
+    assert alert_json(doubtful)["suspected"] == 12
+    assert reasons(changed(SPIKE, suspected=0.0)) == reasons(SPIKE)
+
+
 def test_reasons_of_a_repeat_say_that_it_still_fires() -> None:
     again = changed(SPIKE, revision=1, repeated=True)
     assert reasons(again)[-1] == "firing since 2026-11-22T10:00:00.000Z, the severity is still critical"

@@ -27,6 +27,7 @@ COMMANDS = (
     "topics",
     "send",
     "backtest",
+    "rules",
     "notify",
     "watch",
     "top",

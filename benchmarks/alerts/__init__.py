@@ -1,0 +1,1 @@
+"""How well the spike rule tells spikes from noise, on labelled series; run it with `python -m benchmarks.alerts DIR`."""
