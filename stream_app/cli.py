@@ -32,6 +32,7 @@ STREAM_APP_ALLOWED_LATENESS   10m          how far an event may lie behind
 STREAM_APP_IDLE_TIMEOUT       30s          how long a silent partition is waited for
 STREAM_APP_CART_TIMEOUT       1h           silence that makes a cart abandoned
 STREAM_APP_CHAT_TIMEOUT       2m           wait that makes a chat missed
+STREAM_APP_MACHINE_CLICK_WITHIN  2s        so soon around a delivery a click is suspect
 STREAM_APP_RETENTION          30d          what is silent for longer is forgotten
 STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
@@ -44,7 +45,8 @@ STREAM_APP_SNAPSHOT_INTERVAL  1s           shortest time between two snapshots
 STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
 STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over
 STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
-STREAM_APP_HTTP               127.0.0.1:0  where a worker serves /live and /ready; 0 is any free port
+STREAM_APP_HTTP               127.0.0.1:0  for /live, /ready and /metrics; 0 is any free port
+STREAM_APP_PROMETHEUS_DETAIL  segments     at /metrics; or all, or campaigns
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,
 STREAM_APP_KAFKA_SASL_PLAIN_USERNAME, STREAM_APP_KAFKA_SASL_PLAIN_PASSWORD,
 STREAM_APP_KAFKA_SSL_CAFILE, STREAM_APP_KAFKA_SSL_CERTFILE,
