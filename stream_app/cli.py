@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli_console import console
 from stream_app.cli_rules import rules_app
 from stream_app.cli_shared import Json, Limit, check_files, do
 from stream_app.cli_watch import top, watch
@@ -47,6 +48,8 @@ STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over
 STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
 STREAM_APP_HTTP               127.0.0.1:0  for /live, /ready and /metrics; 0 is any free port
 STREAM_APP_PROMETHEUS_DETAIL  segments     at /metrics; or all, or campaigns
+STREAM_APP_CONSOLE_HTTP       127.0.0.1:8585  where `console` serves its page
+STREAM_APP_CONSOLE_TOKEN      what it asks for, where others can reach it
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,
 STREAM_APP_KAFKA_SASL_PLAIN_USERNAME, STREAM_APP_KAFKA_SASL_PLAIN_PASSWORD,
 STREAM_APP_KAFKA_SSL_CAFILE, STREAM_APP_KAFKA_SSL_CERTFILE,
@@ -167,6 +170,9 @@ def notify(
     Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
     """
     do(context, "stream_app.commands.notify", "run", test)
+
+
+app.command()(console)
 
 
 @topics_app.command("create")
