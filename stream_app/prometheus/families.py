@@ -146,6 +146,11 @@ NOTIFY_FAILING: Final = Family(
 )
 NOTIFY_FAMILIES: Final = (*(BUILD, READY, NOTIFY_WAITING, NOTIFY_DELIVERED, NOTIFY_GIVEN_UP, NOTIFY_FAILING),)
 
+CONSOLE_VIEWERS: Final = Family(
+    "stream_app_console_viewers", Kind.GAUGE, "browsers that the console tells of changes now"
+)
+CONSOLE_FAMILIES: Final = (BUILD, READY, CONSOLE_VIEWERS)
+
 
 def count_family(count: Count) -> Family:
     """The family of a count of the catalogue."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stream_app.prometheus.engagement import MOST_KEYS
 from stream_app.prometheus.families import (
+    CONSOLE_FAMILIES,
     EXPOSED_WINDOWS,
     NOTIFY_FAMILIES,
     WORKER_FAMILIES,
@@ -30,6 +31,8 @@ def prometheus_page() -> str:
         "[monitor.md](../how-to/monitor.md).",
         f"## Of a worker\n\n{_families(WORKER_FAMILIES)}",
         f"## Of `stream-app notify`\n\n{_families(NOTIFY_FAMILIES)}",
+        f"## Of `stream-app console`\n\nAt `{ENV_PREFIX}CONSOLE_HTTP`, for whoever gives its token as `Authorization: Bearer …`."
+        f"\n\n{_families(CONSOLE_FAMILIES)}",
         "## Engagement\n\nWhat [metrics.md](metrics.md) defines, served by the worker that has the key, so that each key is "
         f"served once; in the windows {windows}. {detail} says of which keys: `all` of `all:all` only, `segments` of "
         f"segments and channels as well, `campaigns` of campaigns as well. Of each dimension a worker serves the "

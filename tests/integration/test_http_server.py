@@ -14,7 +14,7 @@ import pytest
 
 from stream_app.failure import Failure
 from stream_app.settings import Settings, load_settings
-from stream_app.sinks.http_server import HttpServer, Reply, json_reply
+from stream_app.sinks.http_server import HttpServer, Reply, Route, json_reply
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ async def _slow() -> Reply:
     return Reply(200, b"b 2\n", "text/plain; version=0.0.4; charset=utf-8")
 
 
-ROUTES = {
+ROUTES: dict[str, Route] = {
     "/slow": _slow,
     "/fine": lambda: json_reply(200, {"status": "fine"}),
     "/text": lambda: Reply(200, b"a 1\n", "text/plain"),

@@ -19,6 +19,7 @@ from stream_app.prometheus import families
 from stream_app.prometheus.engagement import DIMENSIONS, MOST_KEYS, chosen_keys, engagement_samples
 from stream_app.prometheus.exposition import Gathered, Sample, distribution, metrics_reply, process_samples
 from stream_app.prometheus.families import (
+    CONSOLE_FAMILIES,
     EXPOSED_WINDOWS,
     NOTIFY_FAMILIES,
     WORKER_FAMILIES,
@@ -30,7 +31,7 @@ from stream_app.schemas.prometheus import prometheus_page
 from stream_app.vitals import BATCH_BOUNDS, Histogram
 from tests.support.shown import campaign, snapshot
 
-ALL_FAMILIES = dict.fromkeys((*WORKER_FAMILIES, *NOTIFY_FAMILIES, *engagement_families()))
+ALL_FAMILIES = dict.fromkeys((*WORKER_FAMILIES, *NOTIFY_FAMILIES, *CONSOLE_FAMILIES, *engagement_families()))
 
 
 def parsed(gathered: list[Gathered]) -> dict[str, Metric]:
