@@ -45,6 +45,7 @@ def watch(
     what: Annotated[Stream, typer.Argument(help="What to watch.")],
     dimension: Annotated[str | None, typer.Option(help="Only this one: all, campaign, segment, …")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key, such as a campaign's name.")] = None,
+    window: Annotated[Window | None, typer.Option(help="Of metrics, the rates of this window.")] = None,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="First what was published before.")
     ] = False,
@@ -58,7 +59,7 @@ def watch(
     """
     from stream_app.commands.watch import Choice
 
-    choice = Choice(dimension, key, limit, seconds)
+    choice = Choice(dimension, key, window.value if window else None, limit, seconds)
     do(context, "stream_app.commands.watch", "run", what.value, choice, from_beginning, as_json)
 
 
