@@ -16,6 +16,7 @@ from rich.text import Text
 
 from stream_app.clock import SECOND_MS, to_rfc3339
 from stream_app.figures import cart_words, chat_words, hour_and_minute, money, summary_of, ticket_words
+from stream_app.metrics.catalogue import Dimension
 from stream_app.output import printable
 from stream_app.top.reading import Look
 from stream_app.top.table import COLUMNS, View, rows_of
@@ -24,7 +25,7 @@ ALERTS_SHOWN = 8
 CUSTOMERS_SHOWN = 5
 OLD_MS = 5 * SECOND_MS
 """Numbers that were read longer ago are called old."""
-_SEVERITIES = {"critical": "bold red", "warning": "yellow"}
+SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,25 @@ def alerts(scene: Scene) -> RenderableType:
     for alert in firing[:ALERTS_SHOWN]:
         severity = printable(str(alert.get("severity", "?")), 8)
         since = hour_and_minute(alert.get("started_at"))
-        lines.add_row(Text(severity, style=_SEVERITIES.get(severity, "bold")), since, Text(summary_of(alert)))
+        lines.add_row(
+            Text(severity, style=SEVERITY_STYLES.get(severity, "bold")), since, Text(summary_of(alert))
+        )
     more = len(firing) - ALERTS_SHOWN
     return Group(lines, Text(f"… and {more} more fire", style="dim")) if more > 0 else lines
 
 
+def severities(look: Look) -> dict[str, str]:
+    """The severity of the worst alert on each campaign that has a firing one."""
+    found: dict[str, str] = {}
+    for alert in look.alerts:  # the worst first
+        if alert.get("dimension") == Dimension.CAMPAIGN:
+            found.setdefault(str(alert.get("key")), str(alert.get("severity")))
+    return found
+
+
 def campaigns(scene: Scene, most: int) -> RenderableType:
     """The first of the campaigns, for a frame that is printed."""
-    rows = rows_of(scene.look.campaigns, scene.view)
+    rows = rows_of(scene.look.campaigns, scene.view, severities(scene.look))
     if not rows:
         return Text(no_campaign(scene), style="dim")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
@@ -82,7 +94,7 @@ def campaigns(scene: Scene, most: int) -> RenderableType:
         is_name = column.name == "name"
         table.add_column(column.title, justify="left" if is_name else "right", no_wrap=True)
     for row in rows[:most]:
-        table.add_row(*map(Text, row.cells))
+        table.add_row(*map(Text, row.cells), style=SEVERITY_STYLES.get(row.severity, ""))
     left_out = scene.look.campaign_count - min(len(rows), most)
     note = Text(f"… and {left_out:,} more campaigns", style="dim")
     return Group(table, note) if left_out > 0 else table
@@ -138,9 +150,10 @@ def pipeline(scene: Scene) -> RenderableType:
 
 
 def watermark_delay_ms(look: Look, clock_ms: int) -> int | None:
-    """How far the slowest worker's event time lies behind the clock; None where no event has come."""
+    """How far the newest events of the slowest worker lie behind the clock: its watermark's distance, less the allowed
+    lateness; None where no event has come."""
     times = [worker.watermark_ms for worker in look.workers if worker.watermark_ms is not None]
-    return clock_ms - min(times) if times else None
+    return clock_ms - min(times) - look.lateness_ms if times else None
 
 
 def watermark_words(scene: Scene) -> str:
@@ -148,12 +161,9 @@ def watermark_words(scene: Scene) -> str:
     delay_ms = watermark_delay_ms(scene.look, scene.clock_ms)
     if delay_ms is None:
         return "no event yet"
-    seconds = delay_ms / SECOND_MS
-    return (
-        f"watermark {seconds:,.0f} s behind"
-        if seconds < 7200
-        else f"watermark {seconds / 3600:,.1f} h behind"
-    )
+    seconds = max(0, delay_ms) / SECOND_MS
+    behind = f"{seconds:,.0f} s" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+    return f"event time {behind} behind the clock"
 
 
 def frame(scene: Scene, most: int) -> RenderableType:

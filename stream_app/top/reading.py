@@ -74,6 +74,8 @@ class Look:
     customers: tuple[Customer, ...] = ()
     customer_count: int = 0
     workers: tuple[Worker, ...] = ()
+    lateness_ms: int = 0
+    """The allowed lateness, by which a watermark lies behind the newest event."""
 
 
 class Reader:
@@ -143,6 +145,7 @@ class Reader:
             alerts=tuple(sorted(filter(None, map(_object, alerts)), key=_worst_first)),
             customers=customers,
             customer_count=at_risk,
+            lateness_ms=self._settings.allowed_lateness,
             workers=tuple(_worker(name, fields) for name in workers if (fields := next(details))),
         )
 

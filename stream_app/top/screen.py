@@ -7,7 +7,6 @@ Redis does not answer, the last numbers stay, and the header says how old they a
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import zip_longest
 from typing import ClassVar
 
 from rich.text import Text
@@ -21,7 +20,16 @@ from textual.widgets import DataTable, Footer, Input, Static
 from stream_app.clock import now_ms
 from stream_app.failure import Failure
 from stream_app.top.pace import Pace
-from stream_app.top.panels import Scene, alerts, header, no_campaign, pipeline, service
+from stream_app.top.panels import (
+    SEVERITY_STYLES,
+    Scene,
+    alerts,
+    header,
+    no_campaign,
+    pipeline,
+    service,
+    severities,
+)
 from stream_app.top.reading import Look, Reader
 from stream_app.top.table import CHOSEN_WINDOWS, COLUMNS, Row, View, rows_of
 
@@ -41,11 +49,15 @@ class TopScreen(App[None]):
     #below { height: auto; max-height: 50%; margin-top: 1; background: ansi_default; }
     #pipeline { margin-top: 1; }
     DataTable { height: 1fr; min-height: 4; background: ansi_default; }
+    DataTable > .datatable--header { background: ansi_default; color: ansi_default; text-style: bold underline; }
+    DataTable > .datatable--header-hover { background: ansi_default; color: ansi_default; text-style: bold; }
+    DataTable > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: none; }
+    DataTable:focus > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: reverse; }
     Input { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
-        Binding("s", "sort(1)", "sort by the next column"),
+        Binding("s", "sort(1)", "sort"),
         Binding("S", "sort(-1)", "by the one before", show=False),
         Binding("r", "reverse", "reverse"),
         Binding("w", "window", "window"),
@@ -104,13 +116,14 @@ class TopScreen(App[None]):
     def _draw_table(self, scene: Scene) -> None:
         """Only the cells that differ, unless there are other rows: the cursor stays where it is."""
         table = self.query_one(DataTable)
-        rows = rows_of(scene.look.campaigns, scene.view) or [Row("", (no_campaign(scene),))]
+        rows = rows_of(scene.look.campaigns, scene.view, severities(scene.look))
+        rows = rows or [Row("", (no_campaign(scene),))]
         titles = [self._title(number) for number in range(len(COLUMNS))]
         if [str(column.label) for column in table.ordered_columns] != titles:
             table.clear(columns=True)
             self._rows = []
             for title, name in zip(titles, _SORTS, strict=True):
-                table.add_column(Text(title), key=name)
+                table.add_column(Text(title, justify="left" if name == "name" else "right"), key=name)
         if [row.campaign for row in rows] == [row.campaign for row in self._rows]:
             for place, (old, new) in enumerate(zip(self._rows, rows, strict=True)):
                 self._draw_row(table, place, old, new)
@@ -123,10 +136,10 @@ class TopScreen(App[None]):
 
     @staticmethod
     def _draw_row(table: DataTable[Text], place: int, old: Row, new: Row) -> None:
-        if old.cells != new.cells:
-            for number, (was, now) in enumerate(zip_longest(old.cells, new.cells)):
-                if was != now:
-                    table.update_cell_at(Coordinate(place, number), _cells(new)[number], update_width=True)
+        if old != new:
+            for number, (was, now) in enumerate(zip(_cells(old), _cells(new), strict=True)):
+                if was != now or was.style != now.style:
+                    table.update_cell_at(Coordinate(place, number), now, update_width=True)
 
     def _title(self, number: int) -> str:
         column = COLUMNS[number]
@@ -185,4 +198,5 @@ def _cells(row: Row) -> list[Text]:
     """A row's cells as the table shows them: names from the left, numbers to the right."""
     name, *numbers = row.cells
     padding = [""] * (len(COLUMNS) - len(row.cells))
-    return [Text(name), *(Text(cell, justify="right") for cell in (*numbers, *padding))]
+    style = SEVERITY_STYLES.get(row.severity, "")
+    return [Text(name, style), *(Text(cell, style, justify="right") for cell in (*numbers, *padding))]

@@ -28,10 +28,11 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A campaign as it is shown."""
+    """A campaign as it is shown; ``severity`` is that of the worst alert on it that fires, empty without any."""
 
     campaign: str
     cells: tuple[str, ...]
+    severity: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,17 @@ def chosen_campaigns(campaigns: Mapping[str, Numbers], view: View) -> list[str]:
     return [name for _, name in known] + unknown
 
 
-def rows_of(campaigns: Mapping[str, Numbers], view: View) -> list[Row]:
-    """The rows of the table."""
+def rows_of(
+    campaigns: Mapping[str, Numbers], view: View, severities: Mapping[str, str] | None = None
+) -> list[Row]:
+    """The rows of the table; ``severities`` are those of the firing alerts, by campaign."""
+    known = severities or {}
     return [
-        Row(name, tuple(column.cell(name, campaigns[name], view.window) for column in COLUMNS))
+        Row(
+            name,
+            tuple(column.cell(name, campaigns[name], view.window) for column in COLUMNS),
+            known.get(name, ""),
+        )
         for name in chosen_campaigns(campaigns, view)
     ]
 

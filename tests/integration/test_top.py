@@ -75,7 +75,7 @@ def test_without_a_terminal_it_prints_one_frame(shop: Settings, stream_app: Comm
         "late 3",
     ):
         assert expected in answer.stdout
-    assert "1 with 2 shards; 7 records wait; watermark" in answer.stdout
+    assert "1 with 2 shards; 7 records wait; event time 3" in answer.stdout
     assert "\x1b" not in answer.stdout and "\x07" not in answer.stdout and "\u202e" not in answer.stdout
     assert answer.stdout.index("spring ") < answer.stdout.index("autumn")  # the most deliveries first
 

@@ -57,7 +57,7 @@ def report(name: str, **changes: Any) -> WorkerReport:
         "shards": [0, 1],
         "mergers": [0, 1],
         "lag": 7,
-        "watermark_ms": now_ms() - 30_000,
+        "watermark_ms": now_ms() - 630_000,
         "events": {"chats": 120},
         "dead_letters": {"late": 3},
     }

@@ -95,5 +95,5 @@ def test_the_pace_is_that_of_the_last_seconds() -> None:
 def test_the_watermark_is_as_late_as_the_slowest_worker_and_workers_without_events_hold_it_back_not() -> None:
     slow = worker(1)._replace(watermark_ms=10_000)
     fast = worker(1)._replace(watermark_ms=50_000)
-    assert watermark_delay_ms(Look(0, workers=(fast, slow, worker(1))), 60_000) == 50_000
+    assert watermark_delay_ms(Look(0, workers=(fast, slow, worker(1)), lateness_ms=2_000), 60_000) == 48_000
     assert watermark_delay_ms(Look(0, workers=(worker(1),)), 60_000) is None
