@@ -13,7 +13,9 @@ from math import isnan, nan
 
 from stream_app.clock import MINUTE_MS, SECOND_MS
 
-MOST_MOMENTS = 120
+MOST_MOMENTS = (
+    120  # even, so that those that are kept when every second one goes are as far apart as the next
+)
 LONGEST_SPACING_MS = 12 * MINUTE_MS
 
 

@@ -37,10 +37,7 @@ def browser(size: tuple[int, int] = WIDE, *arguments: str) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
     try:
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-        )
+        resize(driver, size)
         yield driver
     finally:
         driver.quit()
@@ -50,3 +47,9 @@ def prefer(driver: Chrome, scheme: str) -> None:
     """Tell pages that the system's theme is ``dark`` or ``light``."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def resize(driver: Chrome, size: tuple[int, int]) -> None:
+    """Make the page so many pixels wide and high."""
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

@@ -1,6 +1,6 @@
 // Firing alerts first, and those that ended within the hour, which fade.
 
-import { fill, h, linkTo, named } from "./dom.js";
+import { fill, h, linkTo, named, readable } from "./dom.js";
 import { dash, duration, number, percent, quantity, time } from "./format.js";
 import { state } from "./stream.js";
 
@@ -23,8 +23,8 @@ function evidence(alert) {
   if (alert.value !== null && alert.value !== undefined) parts.push(h("strong", {}, quantity(metric, alert.value)));
   if (alert.low !== null && alert.low !== undefined && alert.high !== null)
     parts.push(h("small", { title: "95 % interval" }, ` ${percent(alert.low, 2).slice(0, -2)}–${percent(alert.high, 2)}`));
-  if (alert.denominator) parts.push(h("small", {}, ` ${number(alert.numerator ?? 0)} of ${number(alert.denominator)}`));
   const against = [];
+  if (alert.denominator) against.push(`${number(alert.numerator ?? 0)} of ${number(alert.denominator)}`);
   if (alert.threshold !== null && alert.threshold !== undefined) against.push(`limit ${quantity(metric, alert.threshold)}`);
   if (alert.baseline !== null && alert.baseline !== undefined) against.push(`usually ${quantity(metric, alert.baseline)}`);
   return [h("span", { class: "value" }, parts.length ? parts : dash("this alert has no number of its own")),
@@ -57,10 +57,10 @@ function card(alert, isResolved) {
   const item = h("li", { class: `alert ${severity}`, "data-fingerprint": alert.fingerprint },
     h("span", { class: "severity" }, severity),
     h("div", { class: "what" },
-      h("p", { class: "summary" }, alert.summary),
-      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, alert.rule), since(alert, isResolved), runbook(alert)),
+      h("p", { class: "summary" }, h("bdi", {}, readable(alert.summary))),
+      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, named(alert.rule)), since(alert, isResolved), runbook(alert)),
       (alert.reasons ?? []).length && !isResolved
-        ? h("details", {}, h("summary", {}, "Why"), h("ul", {}, alert.reasons.map((reason) => h("li", {}, reason))))
+        ? h("details", {}, h("summary", {}, "Why"), h("ul", {}, alert.reasons.map((reason) => h("li", {}, h("bdi", {}, readable(reason))))))
         : null),
     h("div", { class: "evidence" }, evidence(alert)));
   return item;
@@ -70,7 +70,7 @@ export function alertsPanel() {
   const title = h("h2", {}, "Firing alerts");
   const list = h("ul", { id: "firing" });
   const rest = h("p", { class: "calm" });
-  const resolvedTitle = h("h3", {}, "Resolved within the hour");
+  const resolvedTitle = h("h3", { class: "later" }, "Resolved within the hour");
   const resolvedList = h("ul", { class: "alerts faded", id: "resolved" });
   const drawn = new Map();
 
@@ -87,6 +87,7 @@ export function alertsPanel() {
       ? [`${number(left)} more, nearly all of them customers at risk: see `, h("a", { href: "#/churn" }, "Churn"), "."]
       : "Nothing fires.");
     resolvedTitle.hidden = state.resolved.length === 0;
+    resolvedList.hidden = resolvedTitle.hidden;
     place(resolvedList, state.resolved.slice(0, 10), true);
     for (const item of resolvedList.children) {
       const told = Number(item.dataset.told);

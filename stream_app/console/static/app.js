@@ -28,7 +28,7 @@ function overviewPage() {
   const [alerts, strip, campaigns] = [alertsPanel(), overviewFigures(), campaignsPanel()];
   return {
     title: "Overview",
-    element: h("div", {}, alerts.element, strip.element, campaigns.element),
+    element: h("div", {}, alerts.element, h("section", {}, h("h2", {}, "The last 24 hours"), strip.element), campaigns.element),
     update(change) { alerts.update(); strip.update(); campaigns.update(change); },
   };
 }

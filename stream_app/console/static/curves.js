@@ -8,7 +8,7 @@ const HEIGHT = 20;
 
 export function sparkline(values, label) {
   const known = (values ?? []).filter((value) => value !== null);
-  const picture = svg("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
+  const picture = svg("svg", { class: "sparkline", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
   if (known.length < 2) return picture;
   const [lowest, highest] = [Math.min(...known), Math.max(...known)];
   const range = highest - lowest || 1;
@@ -22,11 +22,21 @@ export function sparkline(values, label) {
   return picture;
 }
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A colour of the style sheet as a canvas understands it: what light-dark() comes to in this theme.
+function colour(name) {
+  const probe = h("span", { hidden: true });
+  document.body.append(probe);
+  probe.style.color = `var(${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
 
 const charts = new Set();
 
-function options(format) {
+const ends = (times) => ({ min: times[0], max: times.at(-1) });
+
+function options(format, times) {
   const grid = { color: colour("--line"), drawTicks: false };
   const ticks = { color: colour("--quiet"), font: { size: 11 }, maxTicksLimit: 6, maxRotation: 0 };
   return {
@@ -37,7 +47,7 @@ function options(format) {
     normalized: true,
     interaction: { mode: "index", intersect: false },
     scales: {
-      x: { type: "linear", grid: { display: false }, border: { color: colour("--line") },
+      x: { type: "linear", ...ends(times), grid: { display: false }, border: { color: colour("--line") },
            ticks: { ...ticks, callback: (value) => clockTime(value) } },
       y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...ticks, maxTicksLimit: 5, callback: format } },
     },
@@ -71,14 +81,15 @@ export function curves(title, series, format) {
       borderWidth: 1.5,
       pointRadius: 0,
       pointHitRadius: 8,
-      tension: 0.25,
+      cubicInterpolationMode: "monotone",
     }));
     note.hidden = times.length > 1;
     if (chart && canvas.isConnected) {
       chart.data.datasets.forEach((dataset, place) => { dataset.data = datasets[place].data; });
+      Object.assign(chart.options.scales.x, ends(times));
       chart.update("none");
     } else if (canvas.isConnected) {
-      chart = new window.Chart(canvas, { type: "line", data: { datasets }, options: options(format) });
+      chart = new window.Chart(canvas, { type: "line", data: { datasets }, options: options(format, times) });
     }
     const last = series.map(({ name, label }) => [label, values[name]?.at(-1)])
       .filter(([, value]) => value !== null && value !== undefined && !Number.isNaN(value));

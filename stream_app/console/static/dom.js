@@ -25,9 +25,11 @@ export function svg(tag, attributes = {}, ...children) {
 // Replaces what an element holds, but only where that differs, so that a selection or a focus inside survives.
 export function fill(element, ...children) {
   const wanted = children.flat().filter((child) => child !== null && child !== undefined);
-  const probe = document.createElement(element.tagName);
-  probe.append(...wanted);
-  if (probe.innerHTML !== element.innerHTML) element.replaceChildren(...probe.childNodes);
+  const held = element.childNodes;
+  const isSame = (child, at) => (typeof child === "string"
+    ? held[at].nodeType === Node.TEXT_NODE && held[at].data === child
+    : child.isEqualNode(held[at]));
+  if (wanted.length !== held.length || !wanted.every(isSame)) element.replaceChildren(...wanted);
   return element;
 }
 

@@ -1,7 +1,7 @@
 // The pages but the first: segments and channels, carts, service, churn, the pipeline, and a key's own page.
 
 import { curves } from "./curves.js";
-import { fill, h, linkTo, named } from "./dom.js";
+import { fill, h, linkTo, named, readable } from "./dom.js";
 import { dash, duration, number, percent, time } from "./format.js";
 import { byWindow, figures, groups, metricColumn, ofAll, value, WINDOWS, windowChoice, windowLabel } from "./parts.js";
 import { ask, state } from "./stream.js";
@@ -114,14 +114,22 @@ export function servicePage() {
   };
 }
 
+const bandName = (band) => band.replaceAll("_", " ");
+
+// The rules name the bands, from mild to severe: the last two have a colour.
+function bandSeverity(band) {
+  const names = Object.keys(state.churn.bands);
+  return ["critical", "warning"][names.length - 1 - names.indexOf(band)] ?? "";
+}
+
 export function churnPage() {
   const bands = h("dl", { class: "figures", id: "bands" });
   const customers = table("Customers at risk", [
     { name: "customer", label: "Customer", kind: "text", sort: ({ key }) => key, cell: ({ key }) => named(key) },
     { name: "score", label: "Score", kind: "number", sort: ({ score }) => score, cell: ({ score }) => percent(score) },
     { name: "band", label: "Band", kind: "text", sort: ({ band }) => band,
-      cell: ({ band }) => (band ? h("span", { class: `band ${band}` }, band) : dash("below the lowest band by now")) },
-    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? reasons.join("; ") : dash("no reason is known")) },
+      cell: ({ band }) => (band ? h("span", { class: `band ${bandSeverity(band)}` }, bandName(band)) : dash("below the lowest band by now")) },
+    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
     { name: "last_seen", label: "Last seen", kind: "number", sort: ({ last_seen: at }) => at, cell: ({ last_seen: at }) => time(at) },
   ], { sortedBy: "score" });
   const segments = groupTable("Segment", "segment", [metricColumn("reached", "Reached"), metricColumn("disengaged", "Opted out"),
@@ -133,7 +141,7 @@ export function churnPage() {
     update() {
       const counts = Object.entries(state.churn.bands);
       fill(bands, counts.length
-        ? counts.map(([band, count]) => h("div", { class: "figure" }, h("dt", {}, band), h("dd", {}, number(count))))
+        ? counts.map(([band, count]) => h("div", { class: "figure" }, h("dt", {}, bandName(band)), h("dd", {}, number(count))))
         : h("p", { class: "quiet" }, "The rules have no churn rule."));
       customers.update(state.churn.worst.map((held) => ({ key: held.customer, ...held, stamp: JSON.stringify(held) })),
         "No customer is at risk.");
@@ -257,13 +265,14 @@ export function keyPage(dimension, key) {
 }
 
 export const overviewFigures = () => figures([
-  { label: "Delivered, 24h", show: () => value(ofAll("24h"), "deliveries") },
-  { label: "Open rate, 24h", show: () => value(ofAll("24h"), "open_rate") },
-  { label: "CTR, 24h", show: () => value(ofAll("24h"), "ctr") },
-  { label: "Opt-outs, 24h", show: () => value(ofAll("24h"), "optout_rate") },
-  { label: "Carts abandoned, 24h", href: "#/carts", show: () => value(ofAll("24h"), "abandonment_rate") },
-  { label: "Chats missed, 24h", href: "#/service", show: () => value(ofAll("24h"), "missed_chat_rate") },
-  { label: "CSAT, 24h", href: "#/service", show: () => value(ofAll("24h"), "csat") },
-  { label: "At risk", href: "#/churn", show: () => number(Object.values(state.churn.bands).reduce((a, b) => a + b, 0)) },
-  { label: "Events a second", href: "#/pipeline", show: () => number(state.pipeline.speed) },
+  { label: "Delivered", title: "in 24 hours", show: () => value(ofAll("24h"), "deliveries") },
+  { label: "Open rate", title: "in 24 hours", show: () => value(ofAll("24h"), "open_rate") },
+  { label: "CTR", title: "in 24 hours", show: () => value(ofAll("24h"), "ctr") },
+  { label: "Opt-outs", title: "in 24 hours", show: () => value(ofAll("24h"), "optout_rate") },
+  { label: "Carts abandoned", title: "in 24 hours", href: "#/carts", show: () => value(ofAll("24h"), "abandonment_rate") },
+  { label: "Chats missed", title: "in 24 hours", href: "#/service", show: () => value(ofAll("24h"), "missed_chat_rate") },
+  { label: "CSAT", title: "in 24 hours", href: "#/service", show: () => value(ofAll("24h"), "csat") },
+  { label: "At risk now", title: "customers in a band of the churn score", href: "#/churn",
+    show: () => number(Object.values(state.churn.bands).reduce((a, b) => a + b, 0)) },
+  { label: "Events a second", title: "now", href: "#/pipeline", show: () => number(state.pipeline.speed) },
 ]);

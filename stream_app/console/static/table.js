@@ -3,6 +3,7 @@
 import { fill, h } from "./dom.js";
 
 const ROWS_AT_ONCE = 100;
+const collator = new Intl.Collator(undefined, { numeric: true });
 
 // Columns: {name, label, title, kind, sort(row), cell(row)}. Rows are anything with a `key`.
 export function table(caption, columns, { sortedBy, descending = true }) {
@@ -30,8 +31,8 @@ export function table(caption, columns, { sortedBy, descending = true }) {
     return (a, b) => {
       const [x, y] = [column.sort(a), column.sort(b)];
       if (x === null || y === null) return (x === null) - (y === null); // what is not known comes last, either way
-      const order = typeof x === "string" ? x.localeCompare(y) : x - y;
-      return sign * order || a.key.localeCompare(b.key);
+      const order = typeof x === "string" ? collator.compare(x, y) : x - y;
+      return sign * order || collator.compare(a.key, b.key);
     };
   }
 
