@@ -57,15 +57,18 @@ class AlertDesk:
         for name, state in self._drawer.items():
             self._note(name, state)
 
-    def judge(self, dimension: Dimension, key: str, look: Look, as_of_ms: int) -> list[AlertChange]:
-        """Hold a key's numbers against every rule of its dimension; returns what changed."""
+    def judge(
+        self, dimension: Dimension, key: str, look: Look, as_of_ms: int, may_begin: bool = True
+    ) -> list[AlertChange]:
+        """Hold a key's numbers against every rule of its dimension; returns what changed. ``may_begin``: an alert over a
+        rate that is not active yet."""
         changes: list[AlertChange] = []
         for rule in self._by_dimension[dimension]:
             if not rule.matches(key):
                 continue
             name = _name(rule.name, dimension, key)
             is_over_rate = rule.condition not in _WAKING
-            if is_over_rate and name not in self._active and not may_fire(rule, look):
+            if is_over_rate and name not in self._active and not (may_begin and may_fire(rule, look)):
                 continue
             for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
                 state = self._active.get(name)

@@ -142,6 +142,7 @@ class Courier:
                 # An end is told again for five minutes from when it was written, as nobody noted when it was told.
                 told_at = now - max(0, now_ms() - record.time_ms) / SECOND_MS
                 self._register.note(record.notice, told_at)
+                self._register.tell_soon()
         if news.to_tell or news.told_before:
             self._wake.set()
 
@@ -187,19 +188,19 @@ class Courier:
             or now < self._backlog.paused_until
         ):
             return
-        for batch in self._register.due(now):
+        for batch in self._register.take_due(now):
             async with self._sending:
                 request = service.request_of(batch, now_ms())
                 outcome = await post(self._client, request, self._target.timeout_ms / SECOND_MS)
             self._note(outcome, monotonic_seconds())
             if outcome.verdict is Verdict.FAILED:
+                self._register.tell_soon()
                 return
             if outcome.verdict is Verdict.REFUSED:
                 logger.error(
                     "%s: %d alerts told again are refused: %s",
                     *(self._target.name, len(batch), outcome.problem),
                 )
-        self._register.told_again(now)
 
     def _note(self, outcome: Outcome, now: float) -> None:
         """Note how the target is, and let it rest where it does not take what it is sent."""

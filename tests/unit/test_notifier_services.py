@@ -107,31 +107,42 @@ def test_an_address_with_the_path_of_the_api_is_understood() -> None:
     assert Alertmanager("http://am/x/api/v2/alerts").request(notice(), NOW).url == "http://am/x/api/v2/alerts"
 
 
+def told_again(register: Register, start: int, end: int) -> list[list[str]]:
+    """The states told at each occasion between two times, where one is looked for every second."""
+    batches = [batch for second in range(start, end) for batch in register.take_due(second)]
+    return [[one.alert.state for one in batch] for batch in batches]
+
+
 def test_what_fires_is_told_again_until_it_ends_and_its_end_for_five_minutes() -> None:
     register = Register(resend_seconds=60)
-    register.note(notice(), 0)
-    assert len(register.due(0)[0]) == 1
-    register.told_again(0)
-    assert register.due(59) == []
-    assert len(register.due(60)[0]) == 1
-    register.note(notice(state="resolved"), 100)
-    assert [one.alert.state for one in register.due(100 + RESOLVED_SECONDS - 1)[0]] == ["resolved"]
-    assert register.due(100 + RESOLVED_SECONDS) == []
+    assert told_again(register, 0, 10) == []
+    register.note(notice(), 10)
+    assert told_again(register, 10, 610) == [["firing"]] * 10
+    register.note(notice(state="resolved"), 610)
+    assert told_again(register, 610, 2000) == [["resolved"]] * (int(RESOLVED_SECONDS) // 60)
     assert len(register) == 0
+
+
+def test_what_was_told_before_a_restart_and_what_failed_is_told_again_soon() -> None:
+    register = Register(resend_seconds=60)
+    assert told_again(register, 100, 101) == []
+    register.note(notice(), 101)
+    register.tell_soon()
+    assert told_again(register, 101, 103) == [["firing"]]
 
 
 def test_an_alert_that_fires_anew_is_not_ended_by_its_former_end() -> None:
     register = Register(resend_seconds=60)
     register.note(notice(state="resolved"), 0)
     register.note(notice(started_at="2026-11-22T12:00:00.000Z"), 10)
-    assert [one.alert.state for one in register.due(RESOLVED_SECONDS * 2)[0]] == ["firing"]
+    assert told_again(register, 1000, 1001) == [["firing"]]
 
 
 def test_many_alerts_are_told_in_several_requests() -> None:
     register = Register(resend_seconds=60)
     for number in range(AT_ONCE + 1):
         register.note(notice(fingerprint=str(number)), 0)
-    assert [len(batch) for batch in register.due(0)] == [AT_ONCE, 1]
+    assert [len(batch) for batch in register.take_due(0)] == [AT_ONCE, 1]
 
 
 # --- PagerDuty ---
