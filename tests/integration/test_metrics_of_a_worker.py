@@ -79,7 +79,10 @@ def served(place: Installation, tmp_path_factory: pytest.TempPathFactory) -> Ite
             is_told = value(values, "dead_letters_total", reason="invalid_event") == 1
             is_committed = value(values, "commit_seconds_count")
             is_seen = value(values, "engagement_optouts", **labels) == 1 and value(values, "ready") == 1
-            return text if is_counted and is_told and is_committed and is_seen else None
+            has_time = all(
+                value(values, "watermark_delay_seconds", shard=str(n)) is not None for n in range(4)
+            )
+            return text if is_counted and is_told and is_committed and is_seen and has_time else None
 
         yield wait_until(counted, 60, "everything is counted, told and committed")
     finally:

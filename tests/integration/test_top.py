@@ -41,7 +41,7 @@ def shop(settings: Settings) -> Settings:
         snapshot("campaign:spring", campaign(1000, clicks=20, optouts=3)),
         snapshot("campaign:autumn", campaign(600, clicks=60)),
         snapshot(f"campaign:{HOSTILE}", campaign(10, clicks=1)),
-        firing("f-1", "Opt-outs of spring are high"),
+        firing("f-1", "Opt-outs of spring are high", "spring"),
         CustomerRisk("c-17", 0.91, "high", ("2 tickets are unresolved",), now_ms()),
         report("host-1"),
     )
@@ -51,6 +51,12 @@ def shop(settings: Settings) -> Settings:
 def names(screen: TopScreen) -> list[str]:
     table = screen.query_one(DataTable)
     return [str(table.get_row_at(number)[0]) for number in range(table.row_count)]
+
+
+def colours(screen: TopScreen) -> list[str]:
+    """The style of each campaign's name."""
+    table = screen.query_one(DataTable)
+    return [str(table.get_row_at(number)[0].style) for number in range(table.row_count)]
 
 
 def words(screen: TopScreen, part: str) -> str:
@@ -162,12 +168,14 @@ async def test_the_screen_follows_redis(shop: Settings) -> None:
         async with screen.run_test(size=(120, 40)) as pilot:
             assert "Opt-outs of spring are high" in words(screen, "#alerts")
             assert "7 records wait" in words(screen, "#pipeline")
+            assert colours(screen) == ["bold red", "", ""]
             show(shop, snapshot("campaign:winter", campaign(5000)), FiringAlert("f-1", None))
             deadline = time.monotonic() + 10
             while "winter" not in names(screen) and time.monotonic() < deadline:
                 await pilot.pause(0.1)
             assert names(screen)[0] == "winter"
             assert "no alert is firing" in words(screen, "#alerts")
+            assert colours(screen) == ["", "", "", ""]
 
 
 async def test_while_redis_is_away_the_last_numbers_stay_and_their_age_is_told() -> None:

@@ -42,9 +42,10 @@ def campaign(deliveries: int, clicks: int = 0, optouts: int = 0) -> dict[str, in
     }
 
 
-def firing(fingerprint: str, summary: str, severity: str = "critical") -> FiringAlert:
-    """An alert that fires."""
-    alert = {"severity": severity, "summary": summary, "started_at": to_rfc3339(now_ms()), "kind": "optout"}
+def firing(fingerprint: str, summary: str, key: str) -> FiringAlert:
+    """An alert on a campaign that fires."""
+    about = {"dimension": "campaign", "key": key, "kind": "optout", "severity": "critical"}
+    alert = about | {"summary": summary, "started_at": to_rfc3339(now_ms())}
     return FiringAlert(fingerprint, json.dumps(alert).encode())
 
 

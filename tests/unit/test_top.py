@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_app.cli_watch import Sort, Window
 from stream_app.figures import Numbers
 from stream_app.top.pace import OVER_MS, Pace
-from stream_app.top.panels import Scene, no_campaign, watermark_delay_ms
+from stream_app.top.panels import Scene, no_campaign, severities, watermark_delay_ms
 from stream_app.top.reading import Look, Worker
 from stream_app.top.table import CHOSEN_WINDOWS, COLUMN_BY_NAME, COLUMNS, View, chosen_campaigns, rows_of
 
@@ -60,6 +60,17 @@ def test_what_nobody_can_know_is_a_dash_and_hostile_names_are_harmless() -> None
     (row,) = rows_of({"\x1b[31m[bold]spring": Numbers()}, View())
     assert row.cells[0] == "\N{REPLACEMENT CHARACTER}[31m[bold]spring"
     assert row.cells[1:] == ("0", "–", "–", "–", "–", "–", "–")
+
+
+def test_a_campaign_bears_the_severity_of_its_worst_alert() -> None:
+    worst, other = (
+        {"dimension": "campaign", "key": "a", "severity": name} for name in ("critical", "warning")
+    )
+    elsewhere = {"dimension": "segment", "key": "b", "severity": "critical"}
+    found = severities(Look(0, alerts=(worst, elsewhere, other)))
+    assert found == {"a": "critical"}
+    rows = rows_of({"a": Numbers(), "b": Numbers()}, View(), found)
+    assert {row.campaign: row.severity for row in rows} == {"a": "critical", "b": ""}
 
 
 def test_why_there_is_no_campaign() -> None:
