@@ -5,6 +5,8 @@ import { dash, duration, number, percent, quantity, time } from "./format.js";
 import { state } from "./stream.js";
 
 const CUSTOMERS_SHOWN = 5;
+const RESOLVED_SHOWN = 5;
+const LEAST_OPACITY = 0.6; // still readable
 const FADES_MS = 60 * 60 * 1000;
 
 const WINDOWS = { total: "to date" };
@@ -45,24 +47,31 @@ function runbook(alert) {
     : h("span", { class: "runbook quiet" }, named(alert.runbook));
 }
 
-function since(alert, isResolved) {
+function since(alert) {
   const began = Date.parse(alert.started_at);
-  const until = isResolved ? Date.parse(alert.ended_at) : Date.parse(alert.as_of);
-  const lasted = until > began ? [" for ", duration((until - began) / 1000)] : [];
-  return h("span", { class: "since" }, isResolved ? "from " : "since ", time(began), lasted);
+  const now = Date.parse(alert.as_of);
+  return h("span", { class: "since" }, "since ", time(began), now > began ? [" for ", duration((now - began) / 1000)] : []);
 }
 
-function card(alert, isResolved) {
-  const severity = isResolved ? "resolved" : alert.severity;
-  const item = h("li", { class: `alert ${severity}`, "data-fingerprint": alert.fingerprint },
-    h("span", { class: "severity" }, severity),
+function card(alert) {
+  return h("li", { class: `alert ${alert.severity}`, "data-fingerprint": alert.fingerprint },
+    h("span", { class: "severity" }, alert.severity),
     h("div", { class: "what" },
       h("p", { class: "summary" }, h("bdi", {}, readable(alert.summary))),
-      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, named(alert.rule)), since(alert, isResolved), runbook(alert)),
-      (alert.reasons ?? []).length && !isResolved
-        ? h("details", {}, h("summary", {}, "Why"), h("ul", {}, alert.reasons.map((reason) => h("li", {}, h("bdi", {}, readable(reason))))))
+      h("p", { class: "meta" }, subject(alert), h("span", { class: "rule" }, named(alert.rule)), since(alert), runbook(alert)),
+      (alert.reasons ?? []).length
+        ? h("details", {}, h("summary", {}, "Why"),
+            h("ul", {}, alert.reasons.map((reason) => h("li", {}, h("bdi", {}, readable(reason))))))
         : null),
     h("div", { class: "evidence" }, evidence(alert)));
+}
+
+// One line for an alert that is over; the whole sentence when it is pointed at.
+function line(alert) {
+  const sentence = readable(alert.summary);
+  const item = h("li", { class: "over", title: sentence },
+    h("span", { class: "severity" }, "resolved"), h("bdi", { class: "sentence" }, sentence), time(Date.parse(alert.ended_at)));
+  item.style.opacity = Math.max(LEAST_OPACITY, 1 - (Date.now() - alert.told_at) / FADES_MS).toFixed(1);
   return item;
 }
 
@@ -71,7 +80,7 @@ export function alertsPanel() {
   const list = h("ul", { id: "firing" });
   const rest = h("p", { class: "calm" });
   const resolvedTitle = h("h3", { class: "later" }, "Resolved within the hour");
-  const resolvedList = h("ul", { class: "alerts faded", id: "resolved" });
+  const resolvedList = h("ul", { class: "alerts", id: "resolved" });
   const drawn = new Map();
 
   function update() {
@@ -80,36 +89,31 @@ export function alertsPanel() {
     const shown = [...others, ...customers.slice(0, CUSTOMERS_SHOWN)];
     const total = Object.values(state.firing).reduce((sum, count) => sum + count, 0);
     fill(title, "Firing alerts ", h("span", { class: "count" }, number(total)));
-    place(list, shown, false);
+    place(shown);
     const left = total - shown.length;
     rest.hidden = shown.length > 0 && left <= 0;
     fill(rest, shown.length
       ? [`${number(left)} more, nearly all of them customers at risk: see `, h("a", { href: "#/churn" }, "Churn"), "."]
       : "Nothing fires.");
-    resolvedTitle.hidden = state.resolved.length === 0;
-    resolvedList.hidden = resolvedTitle.hidden;
-    place(resolvedList, state.resolved.slice(0, 10), true);
-    for (const item of resolvedList.children) {
-      const told = Number(item.dataset.told);
-      item.style.opacity = String(Math.max(0.4, 1 - (Date.now() - told) / FADES_MS).toFixed(2));
-    }
+    resolvedTitle.hidden = resolvedList.hidden = state.resolved.length === 0;
+    fill(resolvedList, state.resolved.slice(0, RESOLVED_SHOWN).map(line));
   }
 
   // An alert that has not changed keeps its element, so that its reasons stay open.
-  function place(into, alerts, isResolved) {
+  function place(alerts) {
     const wanted = alerts.map((alert) => {
-      const key = `${isResolved}:${alert.fingerprint}`;
       const stamp = JSON.stringify(alert);
-      const known = drawn.get(key);
+      const known = drawn.get(alert.fingerprint);
       if (known?.stamp === stamp) return known.element;
-      const element = card(alert, isResolved);
-      if (isResolved) element.dataset.told = alert.told_at;
+      const element = card(alert);
       if (known?.element.querySelector("details")?.open) element.querySelector("details")?.setAttribute("open", "");
-      drawn.set(key, { stamp, element });
+      drawn.set(alert.fingerprint, { stamp, element });
       return element;
     });
-    const same = wanted.length === into.children.length && wanted.every((element, at) => into.children[at] === element);
-    if (!same) into.replaceChildren(...wanted);
+    const same = wanted.length === list.children.length && wanted.every((element, at) => list.children[at] === element);
+    if (!same) list.replaceChildren(...wanted);
+    const firing = new Set(alerts.map(({ fingerprint }) => fingerprint));
+    for (const fingerprint of drawn.keys()) if (!firing.has(fingerprint)) drawn.delete(fingerprint);
   }
 
   return {

@@ -38,7 +38,7 @@ const ends = (times) => ({ min: times[0], max: times.at(-1) });
 
 function options(format, times) {
   const grid = { color: colour("--line"), drawTicks: false };
-  const ticks = { color: colour("--quiet"), font: { size: 11 }, maxTicksLimit: 6, maxRotation: 0 };
+  const ticks = { color: colour("--quiet"), font: { size: 11 }, maxTicksLimit: 6, maxRotation: 0, align: "inner" };
   return {
     animation: false,
     responsive: true,
@@ -49,7 +49,7 @@ function options(format, times) {
     scales: {
       x: { type: "linear", ...ends(times), grid: { display: false }, border: { color: colour("--line") },
            ticks: { ...ticks, callback: (value) => clockTime(value) } },
-      y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...ticks, maxTicksLimit: 5, callback: format } },
+      y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...ticks, align: "center", maxTicksLimit: 5, callback: format } },
     },
     plugins: {
       legend: { position: "bottom", align: "start",

@@ -29,6 +29,10 @@ function watched(dimension, key, onAnswer, onMissing = () => {}) {
 const ratios = (top, bottom) => (top ?? []).map((value, at) =>
   value === null || !bottom[at] ? null : value / bottom[at]);
 
+// As above, of proportions. In a short window after a send more people can click than mails went out: that is no proportion,
+// and one such moment would flatten the curve of all others.
+const proportions = (top, bottom) => ratios(top, bottom).map((value) => (value > 1 ? null : value));
+
 const sinceNote = (times) => h("p", { class: "quiet" },
   times.length ? ["Curves since ", time(times[0]), ", when this console began to remember."] : "");
 
@@ -245,7 +249,7 @@ export function keyPage(dimension, key) {
     fill(asOf, `${dimension}, windows up to `, time(held.as_of), held.watermark ? [" · counted for good up to ", time(held.watermark)] : "");
     for (const { top, chart } of drawings) {
       const rates = Object.fromEntries(WINDOWS.map((window) =>
-        [window, ratios(held.curves[`${window}.${top}`], held.curves[`${window}.deliveries`])]));
+        [window, proportions(held.curves[`${window}.${top}`], held.curves[`${window}.deliveries`])]));
       chart.update(held.times, rates);
     }
     activity?.update(held.times, held.curves);

@@ -74,6 +74,11 @@ export async function follow() {
   }
 }
 
+// A page that is left lets its connection go at once, as a browser has but six for all pages of a server; one that is come
+// back to without being loaded again begins anew.
+addEventListener("pagehide", () => source?.close());
+addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
+
 // Why what is shown may be old; empty if it is live. The moment is that of the newest look at Redis.
 export function whyOld() {
   if (!heardAt) return "connecting";

@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 
-const ROWS_AT_ONCE = 100;
+const ROWS_AT_ONCE = 50;
 const collator = new Intl.Collator(undefined, { numeric: true });
 
 // Columns: {name, label, title, kind, sort(row), cell(row)}. Rows are anything with a `key`.
