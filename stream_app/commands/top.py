@@ -43,7 +43,8 @@ def run(settings: Settings, choice: Choice, as_json: bool) -> int:
     """
     if as_json:
         return asyncio.run(_print(settings, choice, as_json=True))
-    if choice.frames is None and sys.stdin.isatty() and sys.stdout.isatty():
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not Console().is_dumb_terminal
+    if choice.frames is None and is_terminal:
         return asyncio.run(_show(settings, choice.view))
     return asyncio.run(_print(settings, Choice(choice.view, choice.frames or 1), as_json=False))
 

@@ -45,10 +45,12 @@ def header(scene: Scene) -> Text:
     age_ms = scene.clock_ms - look.read_at_ms
     parts = [
         ("stream-app top", "bold"),
-        (f"   {to_rfc3339(scene.clock_ms)[:19].replace('T', ' ')} UTC", ""),
-        (f"   window {view.window}", "bold cyan"),
-        (f"   events up to {hour_and_minute(look.everything.as_of)}", ""),
+        (f"  {to_rfc3339(scene.clock_ms)[:19].replace('T', ' ')} UTC", ""),
+        (f"  window {view.window}", "bold cyan"),
+        (f"  events to {hour_and_minute(look.everything.as_of)}", ""),
     ]
+    if look.alerts:
+        parts.append((f"  {len(look.alerts)} firing", SEVERITY_STYLES["critical"]))
     if scene.problem:
         parts.append((f"\n{printable(scene.problem, 300)}", "bold red"))
     if age_ms > OLD_MS:

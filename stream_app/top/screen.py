@@ -43,12 +43,12 @@ class TopScreen(App[None]):
     TITLE = "stream-app top"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    Screen { background: ansi_default; color: ansi_default; }
+    Screen { background: ansi_default; color: ansi_default; overflow: hidden; }
     Static { padding: 0 1; background: ansi_default; }
-    #alerts { margin: 1 0; max-height: 12; }
-    #below { height: auto; max-height: 50%; margin-top: 1; background: ansi_default; }
+    #alerts { margin: 1 0; max-height: 30%; }
+    #below { height: auto; max-height: 40%; margin-top: 1; background: ansi_default; scrollbar-size: 1 1; }
     #pipeline { margin-top: 1; }
-    DataTable { height: 1fr; min-height: 4; background: ansi_default; }
+    DataTable { height: 1fr; min-height: 4; background: ansi_default; scrollbar-size: 1 1; }
     DataTable > .datatable--header { background: ansi_default; color: ansi_default; text-style: bold underline; }
     DataTable > .datatable--header-hover { background: ansi_default; color: ansi_default; text-style: bold; }
     DataTable > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: none; }
@@ -81,7 +81,7 @@ class TopScreen(App[None]):
         yield Static(id="alerts")
         yield Input(placeholder="part of a campaign's name; Enter keeps it, Escape takes it away")
         yield DataTable(cursor_type="row", zebra_stripes=False)
-        with VerticalScroll(id="below", can_focus=False):
+        with VerticalScroll(id="below"):
             yield Static(id="service")
             yield Static(id="pipeline")
         yield Footer()
