@@ -28,6 +28,7 @@ from stream_app.metrics.snapshots import SHOWN_WINDOWS
 Fields = Mapping[str, str | None]
 """A hash as Redis holds it: ``<window>.<name>`` to text."""
 
+_LARGEST_EXACT: Final = 2**53  # above it JSON's readers do not tell one whole number from the next
 _MACHINE: Final = ("machine_opens", "machine_clicks")
 _BY_PEOPLE: Final = ("opens", "clicks")
 _ROW_COUNTS: Final = (
@@ -88,7 +89,7 @@ def number_of(text: str | None) -> float:
         value = float(text or 0)
     except ValueError:
         return 0.0
-    return int(value) if value.is_integer() else value
+    return int(value) if value.is_integer() and abs(value) < _LARGEST_EXACT else value
 
 
 def campaign_row(fields: Fields) -> CampaignRow:

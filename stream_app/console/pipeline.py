@@ -97,10 +97,12 @@ def _counts(text: str | None) -> dict[str, int]:
 
 def _counts_of_pairs(text: str | None) -> dict[str, float | None]:
     """The mean of each pair of a number and a sum."""
-    pairs = {
-        name: pair for name, pair in _loads(text, dict).items() if isinstance(pair, list) and len(pair) == 2
-    }
-    return {name: total / count if count else None for name, (count, total) in pairs.items()}
+    means: dict[str, float | None] = {}
+    for name, pair in _loads(text, dict).items():
+        match pair:
+            case [int() as count, int() | float() as total]:
+                means[name] = total / count if count else None
+    return means
 
 
 def _list(text: str | None) -> list[Any]:

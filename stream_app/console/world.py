@@ -165,10 +165,10 @@ def _in_order(alerts: Sequence[Json]) -> list[Json]:
 
 def _resolved(seen: Seen, clock_ms: int) -> list[Json]:
     """The alerts whose end was told within the hour and that do not fire again, newest first."""
-    known = {alert.get("fingerprint") for alert in seen.firing}
+    known = {str(alert.get("fingerprint")) for alert in seen.firing}
     found: list[Json] = []
     for alert in seen.changes:
-        fingerprint = alert.get("fingerprint")
+        fingerprint = str(alert.get("fingerprint"))
         if fingerprint in known or len(found) >= MOST_RESOLVED:
             continue
         known.add(fingerprint)

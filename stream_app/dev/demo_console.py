@@ -7,6 +7,7 @@ page left open finds the next demo, or at any free one where that is taken.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,8 @@ class DemoConsole:
         Raises:
             Failure: no port is free, or the charts' library is not installed.
         """
+        # The demo itself says what has ended, and on a terminal a line of a log would stand in its screen.
+        logging.getLogger("stream_app.console").setLevel(logging.CRITICAL)
         hub = Hub(self._settings, load_rules(self._settings.rules))
         access = access_of(self._settings, is_open=False)
         try:

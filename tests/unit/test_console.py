@@ -151,6 +151,25 @@ def test_whatever_stands_in_redis_a_row_comes_of_it(held: dict[str, str | None])
     orjson.dumps(key_view(Dimension.ALL, held))
 
 
+STRANGE = (
+    "1e300",
+    "nan",
+    "-inf",
+    "[]",
+    '{"a": [1]}',
+    '{"a": "b"}',
+    '{"shards": ["x", {}]}',
+    "\N{SNOWMAN}",
+    "0x1",
+    " 7 ",
+)
+
+
+@given(st.dictionaries(st.sampled_from(CAMPAIGN_FIELDS), st.sampled_from(STRANGE)))
+def test_strange_numbers_are_numbers_or_nothing(held: dict[str, str | None]) -> None:
+    orjson.dumps(list(campaign_row(held)))
+
+
 def report(name: str, second: int, events: int, **changes: str) -> dict[str, str]:
     return {
         "name": name,
@@ -171,7 +190,11 @@ def test_speeds_are_differences_of_one_start() -> None:
     assert pipeline.take([report("a", 4, 10, started_at="later")])["speed"] == 0
 
 
-@given(st.dictionaries(st.sampled_from(list(report("a", 0, 0))), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from([*report("a", 0, 0), "flush_seconds"]), st.text() | st.sampled_from(STRANGE)
+    )
+)
 def test_whatever_a_report_holds_it_is_read(held: dict[str, str]) -> None:
     orjson.dumps(Pipeline().take([held]))
 

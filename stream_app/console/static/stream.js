@@ -63,6 +63,7 @@ export async function follow() {
     const whole = await ask("/api/world");
     for (const map of [state.campaigns, state.sparks, state.keys]) map.clear();
     take(whole);
+    source?.close(); // where two came to here at once
     source = new EventSource(`/events?after=${encodeURIComponent(whole.id)}`);
     source.addEventListener("change", (event) => take(JSON.parse(event.data)));
     source.addEventListener("anew", follow);
