@@ -103,7 +103,13 @@ class Settings(BaseSettings):
         description="a worker that makes no progress for so long ends itself",
     )
     http: str = Field(
-        "127.0.0.1:0", description="where a worker serves /live and /ready, host:port; 0 is any free port"
+        "127.0.0.1:0",
+        description="where a worker or `notify` serves /live, /ready and /metrics, host:port; 0 is any free port",
+    )
+    prometheus_detail: Literal["all", "segments", "campaigns"] = Field(
+        "segments",
+        description="which engagement metrics a worker serves at /metrics: those of all:all, of segments and channels as "
+        "well, or of campaigns as well, which are many series",
     )
     console_http: str = Field(
         "127.0.0.1:8585", description="where `console` serves its page, host:port; 0 is any free port"

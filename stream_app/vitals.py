@@ -49,6 +49,9 @@ class Vitals:
         self.flushes: dict[str, Histogram] = {}
         """How long flushes took, in seconds, by whose they were: ``shards`` and ``mergers``."""
 
+        self.commits = Histogram(SECONDS_BOUNDS)
+        """How long commits of offsets took, in seconds, answered well or not."""
+
     def took_flush(self, whose: str, seconds: float) -> None:
         """A flush has ended."""
         self.flushes.setdefault(whose, Histogram(SECONDS_BOUNDS)).observe(seconds)

@@ -26,6 +26,8 @@ from stream_app.console.hub import Hub
 from stream_app.console.numbers import catalogue
 from stream_app.failure import Failure
 from stream_app.metrics.catalogue import Dimension
+from stream_app.prometheus.exposition import Sample, metrics_reply, process_samples
+from stream_app.prometheus.families import CONSOLE_VIEWERS
 from stream_app.settings import ENV_PREFIX, Settings
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class ConsoleServer:
                 web.get("/api/key", self._key),
                 web.get("/api/about", self._about),
                 web.get("/events", self._events),
+                web.get("/metrics", self._metrics),
             ]
         )
         application.on_response_prepare.append(_add_headers)
@@ -179,6 +182,12 @@ class ConsoleServer:
 
     async def _about(self, request: web.Request) -> web.Response:
         return _json(self._about_us)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """For Prometheus, which gives the token in its Authorization header; ready is a console that reads Redis."""
+        viewers = (CONSOLE_VIEWERS, [Sample(self._hub.viewers)])
+        reply = metrics_reply([*process_samples(not self._hub.problem), viewers])
+        return web.Response(body=reply.body, headers={"Content-Type": reply.content_type})
 
     async def _key(self, request: web.Request) -> web.Response:
         dimension, key = request.query.get("dimension", ""), request.query.get("key", "")

@@ -30,6 +30,7 @@ COMMANDS = (
     "rules",
     "notify",
     "watch",
+    "top",
     "deadletters",
     "doctor",
 )
