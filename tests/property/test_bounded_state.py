@@ -48,6 +48,8 @@ def live_days(pipeline: Pipeline, first: int, days: int) -> None:
             pipeline.deliver_all()
             pipeline.tick(1000)
             pipeline.flush()
+    pipeline.tick(pipeline.settings.idle_timeout + 1)  # so that time does not wait for whichever topic is the quietest
+    pipeline.flush()
 
 
 def held(pipeline: Pipeline) -> Counter[str]:
