@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli_churn import churn_app
 from stream_app.cli_rules import rules_app
 from stream_app.cli_shared import Json, check_files, do
 
@@ -71,6 +72,7 @@ deadletters_app = typer.Typer(
 app.add_typer(topics_app, name="topics")
 app.add_typer(deadletters_app, name="deadletters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(churn_app, name="churn")
 
 Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.")]
 Reason = Annotated[
