@@ -8,6 +8,7 @@ The flow, in the order of the packages:
 3. ``metrics``  Shards publish absolute totals; a merger adds them up into windows and snapshots.
 4. ``alerts``   Rules watch the merged numbers; a churn score watches each customer.
 5. ``sinks``    Snapshots and alerts go to their topics and to Redis.
+6. ``notifiers``  A program beside the workers reads the alert topics and tells people.
 
 Start reading at ``topology.py``, where the six agents and the merger are wired in this order.
 """

@@ -33,6 +33,7 @@ STREAM_APP_ALLOWED_LATENESS   10m          how far an event may lie behind
 STREAM_APP_IDLE_TIMEOUT       30s          how long a silent partition is waited for
 STREAM_APP_CART_TIMEOUT       1h           silence that makes a cart abandoned
 STREAM_APP_CHAT_TIMEOUT       2m           wait that makes a chat missed
+STREAM_APP_MACHINE_CLICK_WITHIN 2s         of a delivery: a click so soon is suspected
 STREAM_APP_RETENTION          30d          what is silent for longer is forgotten
 STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
@@ -170,7 +171,7 @@ def notify(
     context: typer.Context,
     test: Annotated[bool, typer.Option("--test", help="Tell every target once, of a test, and end.")] = False,
 ) -> None:
-    """Tell people of alerts: Alertmanager, PagerDuty, Slack, webhooks.
+    """Tell people of alerts, by chat, pager or webhook.
 
     Those that STREAM_APP_NOTIFIERS names. Runs until Ctrl-C or SIGTERM.
     """

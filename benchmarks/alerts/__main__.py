@@ -94,7 +94,7 @@ def _score(score: float | None) -> str:
 
 
 def _hours(hours: float | None) -> str:
-    return "–" if hours is None else f"{hours:.1f} h"
+    return "–" if hours is None else f"{round(hours, 1) + 0.0:.1f} h"  # the sum makes 0.0 of -0.0
 
 
 def _options() -> argparse.Namespace:

@@ -27,7 +27,7 @@ from stream_app.alerts.lifecycle import (
 )
 from stream_app.alerts.observation import Look, Observation
 from stream_app.alerts.rule import Condition, Rule, Rules
-from stream_app.alerts.silence import breaks_at_ms, observe_silence
+from stream_app.alerts.silence import observe_silence, silence_due_ms
 from stream_app.alerts.spike_watch import SpikeWatch
 from stream_app.churn.facts import ChurnFacts
 from stream_app.churn.model import assess
@@ -78,15 +78,18 @@ class AlertDesk:
         for name, state in self._drawer.items():
             self._note(name, state)
 
-    def judge(self, dimension: Dimension, key: str, look: Look, as_of_ms: int) -> list[AlertChange]:
-        """Hold a key's numbers against every rule of its dimension; returns what changed."""
+    def judge(
+        self, dimension: Dimension, key: str, look: Look, as_of_ms: int, may_begin: bool = True
+    ) -> list[AlertChange]:
+        """Hold a key's numbers against every rule of its dimension; returns what changed. ``may_begin``: an alert over a
+        rate that is not active yet."""
         changes: list[AlertChange] = []
         for rule in self._by_dimension[dimension]:
             if not rule.matches(key):
                 continue
             name = _name(rule.name, dimension, key)
             is_over_rate = rule.condition not in _WAKING
-            if is_over_rate and name not in self._active and not may_fire(rule, look):
+            if is_over_rate and name not in self._active and not (may_begin and may_fire(rule, look)):
                 continue
             for seen_ms, seen in self._observations(rule, f"{dimension}:{key}", look, as_of_ms):
                 state = self._active.get(name)
@@ -125,17 +128,16 @@ class AlertDesk:
         """The campaigns with a pending or firing alert of an echo chamber; they are looked at as time goes on."""
         return {state.last.key for state in self._active.values() if _is_echo(state)}
 
-    def due_ms(self, dimension: Dimension, key: str, look: Look) -> int | None:
+    def due_ms(self, dimension: Dimension, key: str, look: Look, now_ms: int) -> int | None:
         """When a key without an alert is to be judged again although no event comes; None where nothing can come true."""
         due = []
         for rule in self._waking[dimension]:
             if rule.matches(key):
-                is_spike = rule.condition is Condition.SPIKE
-                full_key = f"{dimension}:{key}"
-                due.append(
-                    self._spikes.due_ms(rule, full_key, look) if is_spike else breaks_at_ms(rule, look)
-                )
-        return min((time_ms for time_ms in due if time_ms is not None), default=None)
+                if rule.condition is Condition.SPIKE:
+                    due.append(self._spikes.due_ms(rule, f"{dimension}:{key}", look))
+                else:
+                    due.append(silence_due_ms(rule, look, now_ms))
+        return min((time_ms for time_ms in due if time_ms is not None and time_ms > now_ms), default=None)
 
     def judge_customer(
         self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int, engaged_ms: int = -1

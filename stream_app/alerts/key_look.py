@@ -24,6 +24,11 @@ class KeyLook:
         """The counts of a window that ends at the edge, or of ``total``."""
         return Numbers(self._merged.window_at(window, self._edge))
 
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time that reached the key."""
+        return self._merged.newest_ms
+
     def last_ms(self, count: str) -> int | None:
         """The end of the newest pane of the longest window that has any of a count; None where none has."""
         pane = self._merged.newest_pane_of(slot_of(count), self._edge)

@@ -116,14 +116,6 @@ def advance(
     return (state if state.calm_since_ms is None else AlertState(last)), None
 
 
-def due_ms(rule: Rule, state: AlertState | None) -> int | None:
-    """When a pending alert has waited long enough, so that it is looked at again even if no event comes;
-    None for any other."""
-    if state is None or state.last.state != PENDING:
-        return None
-    return state.last.started_at_ms + rule.wait_ms
-
-
 def retire(state: AlertState, as_of_ms: int) -> AlertChange | None:
     """The end of an alert whose rule is no longer in the rules file; None where it had not fired."""
     last = state.last

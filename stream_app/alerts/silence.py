@@ -10,8 +10,10 @@ from __future__ import annotations
 from stream_app.alerts.observation import Evidence, Look, Observation
 from stream_app.alerts.rule import Rule
 from stream_app.alerts.rule_reading import LONGEST_WINDOW
-from stream_app.clock import SECOND_MS
+from stream_app.clock import MINUTE_MS, SECOND_MS
 from stream_app.metrics.catalogue import LONGEST_WINDOW_MS
+
+_LOOK_AGAIN_MS = 10 * MINUTE_MS
 
 
 def observe_silence(rule: Rule, look: Look, as_of_ms: int) -> Observation:
@@ -34,7 +36,12 @@ def observe_silence(rule: Rule, look: Look, as_of_ms: int) -> Observation:
     return Observation(silent, count, None, None, None, None, evidence, held if enough else None, held)
 
 
-def breaks_at_ms(rule: Rule, look: Look) -> int | None:
-    """When the silence will have lasted as long as the mildest level, if nothing comes; None where nothing can."""
+def silence_due_ms(rule: Rule, look: Look, now_ms: int) -> int | None:
+    """When silence may next come true if nothing comes: at the mildest level; where that has passed without an alert,
+    every ten minutes, as a rule may be new, and what came before may be enough evidence later. None where nothing is
+    awaited."""
     last_ms = look.last_ms(rule.metric)
-    return None if last_ms is None else last_ms + round(rule.levels[0][1] * SECOND_MS)
+    if last_ms is None:
+        return None
+    breaks_ms = last_ms + round(rule.levels[0][1] * SECOND_MS)
+    return breaks_ms if breaks_ms > now_ms else (now_ms // _LOOK_AGAIN_MS + 1) * _LOOK_AGAIN_MS

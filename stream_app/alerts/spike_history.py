@@ -11,7 +11,8 @@ less they are not: after a holiday, or an outage, the first ordinary day would b
 
 **Spread.** The negative binomial's dispersion, for each window its own, such that half of all counts lie within 0.674
 standard deviations of what was expected, as they do in a normal distribution. Its logarithm moves by a small step up
-or down with every count, so that no count weighs more than another, however far out it lies.
+or down with every count, so that no count weighs more than another, however far out it lies. It begins with the
+spread of the first day's hours, so that the mornings of a new key are none of its spikes.
 
 **Extremes.** The largest surprise of each of the last 14 days; ``spikes`` says what for.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -43,8 +45,8 @@ _HOURS_EXPECTED = 4  # what the long window can reach into
 _LEAST_COUNT = 0.5  # a day: what is expected where nothing has ever been seen
 _MEDIAN_SQUARE = 0.455  # the median of the square of a standard normal variable
 _LEAST_STEP = 0.01  # of a logarithm: an hour's spike moves the dispersion by an eighth
-_FIRST_STEP = 1.2  # by the hours that are known: after a day the steps are five times as large
-_FIRST_SPREAD = math.log(0.01)
+_MOST_STEP = 0.1
+_STEPS_SHRINK = 15  # by the number of looks: at intervals of five minutes steps are 0.05 after a day, the least after five
 _SPREAD_RANGE = (math.log(LEAST_DISPERSION), math.log(100))
 
 
@@ -88,7 +90,7 @@ class SpikeHistory(msgspec.Struct, array_like=True):
     ``next_ms`` is the end of the last interval learned, 0 before the first. ``hour`` (hours since 1970) is being filled
     with the ``total`` of so many ``intervals``; ``hours`` are the totals of those before it, oldest first.
     ``expected`` are the totals that were expected of the last few hours and of the present one, which comes last.
-    ``spreads`` are the natural logarithms of the dispersions. ``extremes`` are the largest surprises of past days, in
+    ``spreads`` are the natural logarithms of the dispersions, none before there is something to expect. ``extremes`` are the largest surprises of past days, in
     hundredths; ``extreme`` is that of the present one so far, of so many intervals ``judged``.
     """
 
@@ -98,7 +100,7 @@ class SpikeHistory(msgspec.Struct, array_like=True):
     intervals: int = 0
     hours: list[int] = []
     expected: list[float | None] = []
-    spreads: list[float] = msgspec.field(default_factory=lambda: [_FIRST_SPREAD] * 2)
+    spreads: list[float] = []
     extremes: list[int] = []
     extreme: int = 0
     judged: int = 0
@@ -119,7 +121,10 @@ def enter(settings: SpikeSettings, history: SpikeHistory, start_ms: int, between
             _close_day(settings, history)
     history.hour = hour
     kept = history.expected if passed == 1 else []
-    history.expected = [*kept, _expected_total(history.hours)][-_HOURS_EXPECTED:]
+    expected = _expected_total(history.hours)
+    history.expected = [*kept, expected][-_HOURS_EXPECTED:]
+    if expected is not None and not history.spreads:
+        history.spreads = [_first_spread(history.hours)] * 2
 
 
 def learn(settings: SpikeSettings, history: SpikeHistory, start_ms: int, count: int) -> None:
@@ -144,10 +149,13 @@ def dispersion(history: SpikeHistory, window: int) -> float:
     return math.exp(history.spreads[window])
 
 
-def learn_spread(history: SpikeHistory, window: int, count: float, expected: float) -> None:
+def learn_spread(
+    settings: SpikeSettings, history: SpikeHistory, window: int, count: float, expected: float
+) -> None:
     """Move the dispersion of a window a step towards what makes this count neither near nor far."""
     variance = expected + dispersion(history, window) * expected * expected
-    size = max(_LEAST_STEP, _FIRST_STEP / max(1, len(history.hours)))
+    looks = max(1, len(history.hours)) * settings.intervals_an_hour
+    size = min(max(_LEAST_STEP, _STEPS_SHRINK / looks), _MOST_STEP)
     step = size if (count - expected) ** 2 > _MEDIAN_SQUARE * variance else -size
     low, high = _SPREAD_RANGE
     history.spreads[window] = min(max(history.spreads[window] + step, low), high)
@@ -194,6 +202,17 @@ def _close_day(settings: SpikeSettings, history: SpikeHistory) -> None:
     if 4 * history.judged >= settings.intervals_a_day:
         history.extremes = [*history.extremes, history.extreme][-_DAYS_KEPT:]
     history.extreme = history.judged = 0
+
+
+def _first_spread(hours: Sequence[int]) -> float:
+    """The dispersion, as a logarithm, that makes the hours of a first day ordinary ones: before its nights and mornings are
+    known, a morning is no spike."""
+    known = [total for total in hours if total != UNKNOWN]
+    centre = middle(known)
+    variance = median((total - centre) ** 2 for total in known) / _MEDIAN_SQUARE
+    least, most = _SPREAD_RANGE
+    ratio = (variance - centre) / max(centre, 1) ** 2
+    return min(max(math.log(ratio), least), most) if ratio > 0 else least
 
 
 def _expected_total(hours: Sequence[int]) -> float | None:

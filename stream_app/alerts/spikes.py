@@ -108,8 +108,8 @@ def observe(
             if total >= settings.minimum_count:
                 probability = _probability(settings, history, surprise)
         observation = SpikeObservation(total, expected, probability, short_tail)
-        learn_spread(history, SHORT, last, usual)
-        learn_spread(history, LONG, total, expected)
+        learn_spread(settings, history, SHORT, last, usual)
+        learn_spread(settings, history, LONG, total, expected)
         learn_surprise(history, surprise if short_tail <= AGREES else 0.0)
     learn(settings, history, start_ms, last)
     return observation

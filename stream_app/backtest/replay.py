@@ -144,14 +144,14 @@ class Replay:
             judge.forget(forgotten, watermark_ms)
 
     def _next_edge_ms(self) -> int:
-        """The next edge of a pane at which anything can come of it that nothing comes. While a topic is busy that may be
-        any; once all are idle, the watermarks go at the clock's pace, and only what is due is of interest."""
-        next_edge_ms = _edge_after(self._clock_ms)
-        if any(one.is_busy(self._clock_ms) for one in self._shards):
-            return next_edge_ms
-        waits = [one.wakes_in_ms() for one in self._shards] + [judge.wakes_in_ms() for judge in self._judges]
-        soonest_ms = min((wait_ms for wait_ms in waits if wait_ms is not None), default=_END_OF_TIME_MS)
-        return max(next_edge_ms, _edge_after(self._clock_ms + soonest_ms - 1))
+        """The next edge of a pane at which anything can come of it that nothing comes; no watermark is faster than the
+        clock, but for the moments at which a topic falls silent."""
+        wakes = [one.wakes_at_ms(self._clock_ms) for one in self._shards]
+        for judge in self._judges:
+            wait_ms = judge.wakes_in_ms()
+            wakes.append(None if wait_ms is None else self._clock_ms + wait_ms)
+        soonest_ms = min((time_ms for time_ms in wakes if time_ms is not None), default=_END_OF_TIME_MS)
+        return max(_edge_after(self._clock_ms), _edge_after(soonest_ms - 1))
 
 
 class _Shard:
@@ -165,7 +165,6 @@ class _Shard:
         self._epoch = 0
         self._waiting: dict[str, list[Record]] = {}
         self._ends: Counter[str] = Counter()
-        self._applied_at_ms = clock_ms
         self._told_watermark_ms = 0
 
     def take(self, arrival: Arrival) -> None:
@@ -177,8 +176,6 @@ class _Shard:
     def apply(self, clock_ms: int) -> None:
         """Apply what has arrived. All topics are known to have something first, so that none is passed by."""
         waiting, self._waiting = self._waiting, {}
-        if waiting:
-            self._applied_at_ms = clock_ms
         for topic in waiting:
             self.shard.watermark.arrived(topic, self._ends[topic], clock_ms)
         for topic, records in waiting.items():
@@ -207,14 +204,17 @@ class _Shard:
             return [Partial(*place, [])]
         return []
 
-    def is_busy(self, clock_ms: int) -> bool:
-        """Whether a topic may be waited for: something came within the idle timeout."""
-        return clock_ms - self._applied_at_ms < self._idle_timeout_ms
-
-    def wakes_in_ms(self) -> int | None:
-        """How far the watermark has to go on until a cart, chat or ticket may come true by itself; None if none waits."""
+    def wakes_at_ms(self, clock_ms: int) -> int | None:
+        """When, by the clock, the watermark can move although nothing comes: once the next topic falls silent. When all
+        are, it goes on by itself, and what is of interest is the next deadline of a cart, chat or ticket, if any."""
+        progress = self.shard.watermark.partitions.values()
+        falls_silent = [one.last_arrival_ms + self._idle_timeout_ms for one in progress]
+        if max(falls_silent) > clock_ms:
+            return min(time_ms for time_ms in falls_silent if time_ms > clock_ms)
         deadline_ms = self.shard.next_deadline_ms
-        return None if deadline_ms is None else max(0, deadline_ms + 1 - self.shard.watermark.current_ms)
+        if deadline_ms is None:
+            return None
+        return clock_ms + max(0, deadline_ms + 1 - self.shard.watermark.current_ms)
 
 
 _END_OF_TIME_MS = 1 << 62

@@ -37,6 +37,7 @@ def run(settings: Settings, test: bool) -> int:
         Failure: Kafka cannot be reached or read, or the address for /ready cannot be used.
     """
     set_up_logging()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its many lines a second say what we say in one
     targets = load_targets(settings)
     if test:
         return asyncio.run(_test(settings, targets))

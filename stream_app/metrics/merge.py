@@ -83,6 +83,11 @@ class Merger:
         """The watermark of the slowest shard that has spoken."""
         return min((mark.watermark_ms for mark in self._marks.values()), default=0)
 
+    @property
+    def allowed_lateness_ms(self) -> int:
+        """How far the watermark stays behind the newest event of its slowest busy partition."""
+        return self._settings.allowed_lateness
+
     def process(self, partials: Sequence[tuple[int, Partial]]) -> None:
         """Apply partials with their offsets, in order; those applied before are skipped."""
         for offset, word in partials:

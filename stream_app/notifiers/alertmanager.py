@@ -123,17 +123,18 @@ class Register:
         """Forget all, as when the partitions go to others."""
         self._told.clear()
 
-    def due(self, now: float) -> list[list[Notice]]:
-        """What is to be told again now, as much at once as goes into a request; what ended long enough ago is
-        forgotten."""
+    def take_due(self, now: float) -> list[list[Notice]]:
+        """What is to be told again now, once in ``resend_seconds``; as much at once as goes into a request. What ended
+        long enough ago is forgotten."""
         if now < self.next_time:
             return []
+        self.next_time = now + self.resend_seconds
         self._told = {
             name: told for name, told in self._told.items() if told.until is None or told.until > now
         }
         notices = [told.notice for told in self._told.values()]
         return [notices[start : start + AT_ONCE] for start in range(0, len(notices), AT_ONCE)]
 
-    def told_again(self, now: float) -> None:
-        """Note that all that was due has been told."""
-        self.next_time = now + self.resend_seconds
+    def tell_soon(self) -> None:
+        """Tell all again at the next occasion, as after a restart, or where it failed."""
+        self.next_time = 0.0

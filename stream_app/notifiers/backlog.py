@@ -72,8 +72,8 @@ class Backlog:
     """Tries in a row that failed."""
     paused_until: float = 0.0
     _waiting: dict[Waiting, None] = field(default_factory=dict)
-    _not_before: dict[str, float] = field(default_factory=dict)
-    """When an alert has its turn again that the target did not take."""
+    _others_first_until: dict[str, float] = field(default_factory=dict)
+    """Until when an alert that the target did not take lets others go first."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -88,11 +88,14 @@ class Backlog:
         self._waiting[Waiting(place, record, now)] = None
 
     def next(self, now: float) -> Waiting | None:
-        """The change whose turn it is: the oldest, but for alerts that others overtake. None when there is none, or the
-        target has a pause."""
-        if now < self.paused_until:
+        """The change whose turn it is: the oldest of those that need not let others go first, or else the one that has
+        done so for longest. None when there is none, or the target has a pause."""
+        if now < self.paused_until or not self._waiting:
             return None
-        return next((one for one in self._waiting if self._not_before.get(one.alert, now) <= now), None)
+        for waiting in self._waiting:
+            if self._others_first_until.get(waiting.alert, now) <= now:
+                return waiting
+        return min(self._waiting, key=lambda waiting: self._others_first_until[waiting.alert])
 
     def supersede(self) -> list[Waiting]:
         """Take out what a later change of the same occurrence says as well; returns that, the oldest first."""
@@ -130,7 +133,7 @@ class Backlog:
             waiting.taken_before = self.tally.delivered
         waiting.failures += 1
         if waiting.failures > 1:
-            self._not_before[waiting.alert] = now + 2 * _longest_pause(self.failures + 1)
+            self._others_first_until[waiting.alert] = now + 2 * _longest_pause(self.failures + 1)
         return waiting.own_failures >= FAILURES_OF_ITS_OWN or now - waiting.since >= self.give_up_seconds
 
     def pause(self, now: float, asked_seconds: float | None) -> float:
@@ -149,12 +152,12 @@ class Backlog:
     def forget(self) -> None:
         """Forget all that waits, as when the partitions go to others."""
         self._waiting.clear()
-        self._not_before.clear()
+        self._others_first_until.clear()
 
     def _remove(self, waiting: Waiting) -> None:
         """Take a change out; it may have been forgotten meanwhile."""
         self._waiting.pop(waiting, None)
-        self._not_before.pop(waiting.alert, None)
+        self._others_first_until.pop(waiting.alert, None)
 
 
 def _longest_pause(failures: int) -> float:

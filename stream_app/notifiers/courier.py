@@ -14,7 +14,7 @@ import random
 
 import aiohttp
 
-from stream_app.clock import SECOND_MS, monotonic_seconds, now_ms
+from stream_app.clock import SECOND_MS, monotonic_seconds, now_ms, to_rfc3339
 from stream_app.notifiers.alertmanager import Alertmanager, Register
 from stream_app.notifiers.apprise import Apprise
 from stream_app.notifiers.backlog import Backlog, Waiting
@@ -22,7 +22,7 @@ from stream_app.notifiers.feed import Feed, News
 from stream_app.notifiers.message import Outcome, Verdict
 from stream_app.notifiers.notice import Notice
 from stream_app.notifiers.post import post
-from stream_app.notifiers.readiness import State
+from stream_app.notifiers.readiness import State, silent_since_ms
 from stream_app.notifiers.targets import Target
 from stream_app.output import printable
 from stream_app.settings import Settings
@@ -55,6 +55,7 @@ class Courier:
         self._sending = asyncio.Lock()
         self._failing_since_ms: int | None = None
         self._problem = ""
+        self._kafka_is_away = False
 
     @property
     def state(self) -> State:
@@ -102,6 +103,7 @@ class Courier:
             for news in await self._feed.read(not self._backlog.is_full):
                 self._take(news)
             self._make_room()
+            self._note_kafka()
             self._progress.set()  # what the target does not want is done as well
 
     async def _send(self) -> None:
@@ -140,6 +142,7 @@ class Courier:
                 # An end is told again for five minutes from when it was written, as nobody noted when it was told.
                 told_at = now - max(0, now_ms() - record.time_ms) / SECOND_MS
                 self._register.note(record.notice, told_at)
+                self._register.tell_soon()
         if news.to_tell or news.told_before:
             self._wake.set()
 
@@ -185,19 +188,19 @@ class Courier:
             or now < self._backlog.paused_until
         ):
             return
-        for batch in self._register.due(now):
+        for batch in self._register.take_due(now):
             async with self._sending:
                 request = service.request_of(batch, now_ms())
                 outcome = await post(self._client, request, self._target.timeout_ms / SECOND_MS)
             self._note(outcome, monotonic_seconds())
             if outcome.verdict is Verdict.FAILED:
+                self._register.tell_soon()
                 return
             if outcome.verdict is Verdict.REFUSED:
                 logger.error(
                     "%s: %d alerts told again are refused: %s",
                     *(self._target.name, len(batch), outcome.problem),
                 )
-        self._register.told_again(now)
 
     def _note(self, outcome: Outcome, now: float) -> None:
         """Note how the target is, and let it rest where it does not take what it is sent."""
@@ -216,6 +219,17 @@ class Courier:
             "%s: not delivered, tried again in %.1f s, %d waiting: %s",
             *(self._target.name, pause, len(self._backlog), outcome.problem),
         )
+
+    def _note_kafka(self) -> None:
+        """Say once that Kafka is away, and that it is back."""
+        since = silent_since_ms(self.state, now_ms())
+        if (since is not None) == self._kafka_is_away:
+            return
+        self._kafka_is_away = since is not None
+        if since is not None:
+            logger.warning("%s: cannot reach Kafka since %s", self._target.name, to_rfc3339(since))
+        else:
+            logger.info("%s: Kafka answers again", self._target.name)
 
     async def _wait_for_commit(self) -> None:
         """Wait until what was done is committed, but not for long: Kafka may be away."""

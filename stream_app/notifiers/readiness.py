@@ -39,16 +39,23 @@ def readiness(states: Sequence[State], now_ms: int) -> tuple[int, dict[str, Any]
     return 503 if reasons else 200, body
 
 
+def silent_since_ms(state: State, now_ms: int) -> int | None:
+    """Since when Kafka does not answer; None while it does, or is not asked because there is no room."""
+    answered_ms = state.kafka_answered_ms
+    if answered_ms is None or state.waiting >= ROOM or now_ms - answered_ms <= SILENCE_MS:
+        return None
+    return answered_ms
+
+
 def _reasons(state: State, now_ms: int) -> Iterator[str]:
     """What keeps one target from being told."""
     if not state.has_joined:
         yield "waiting for its share of the alert topics"
     elif state.in_history:
         yield "reading what was told before"
-    answered_ms = state.kafka_answered_ms
-    is_fetching = state.waiting < ROOM
-    if is_fetching and answered_ms is not None and now_ms - answered_ms > SILENCE_MS:
-        yield f"cannot reach Kafka since {to_rfc3339(answered_ms)}"
+    silent_since = silent_since_ms(state, now_ms)
+    if silent_since is not None:
+        yield f"cannot reach Kafka since {to_rfc3339(silent_since)}"
     if state.failing_since_ms is not None:
         since = to_rfc3339(state.failing_since_ms)
         yield f"takes nothing since {since}, {state.waiting} waiting: {state.problem}"

@@ -20,7 +20,9 @@ from stream_app.notifiers.alertmanager import Alertmanager
 from stream_app.notifiers.message import Outcome, Verdict
 from stream_app.notifiers.notice import Notice
 from stream_app.notifiers.post import http_client, post
-from tests.support.alerts import notice
+from stream_app.settings import Settings
+from tests.support.alerts import notice, publish
+from tests.support.notify import notify_programs
 from tests.support.programs import wait_until
 from tests.support.web_server import WebServer
 
@@ -105,6 +107,31 @@ async def test_an_alert_stays_one_through_changes_of_severity_and_ends(url: str,
     assert (await send(service, ended, ended)).verdict is Verdict.DELIVERED
     wait_until(lambda: told.received[-1].json["status"] == "resolved", 10, "Alertmanager tells of the end")
     assert alerts_at(url) == []
+
+
+def test_from_the_topic_to_alertmanager_an_alert_is_one_also_when_notify_is_killed(
+    settings: Settings, environment: dict[str, str], tmp_path: Path, url: str, told: WebServer
+) -> None:
+    target = f'[[target]]\nname = "am"\ntype = "alertmanager"\nurl = "{url}"\nresend = "10s"\n'
+    start_time = since(60)
+    with notify_programs(settings, environment, tmp_path) as start:
+        program = start(target)
+        publish(settings, {"started_at": start_time})
+        wait_until(lambda: alerts_at(url), 20, "Alertmanager has the alert")
+        publish(settings, {"started_at": start_time, "severity": "critical"})
+        wait_until(lambda: alerts_at(url)[0]["annotations"]["severity"] == "critical", 20, "it is critical")
+        program.kill()
+        start()
+        told_before = alerts_at(url)[0]["updatedAt"]
+        wait_until(lambda: alerts_at(url)[0]["updatedAt"] > told_before, 20, "it is told again")
+        assert len(alerts_at(url)) == 1
+        publish(settings, {"started_at": start_time, "state": "resolved", "ended_at": since(0)})
+        wait_until(lambda: not alerts_at(url), 20, "it has ended")
+        wait_until(
+            lambda: told.received[-1].json["status"] == "resolved", 20, "Alertmanager tells of the end"
+        )
+    statuses = [one.json["status"] for one in told.received]
+    assert statuses == ["firing", "resolved"], "a person was told once of each"
 
 
 async def test_an_alert_that_is_not_told_again_ends_by_itself_and_one_that_is_does_not(url: str) -> None:

@@ -155,12 +155,12 @@ def _told_by_a_replay(settings: Settings, rules: Path) -> Told:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 @pytest.mark.skipif(not YEAR.exists(), reason="../shared/data/signals-2019.ndjson.gz is not here")
 def test_a_real_year_runs_through_and_a_file_compared_with_itself_differs_in_nothing() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "stream_app", "backtest", "--json", "--compare", "stream_app/alerts/rules.toml", str(YEAR)],
-        capture_output=True, text=True, timeout=550, cwd=ROOT, check=False,
+        capture_output=True, text=True, timeout=1_100, cwd=ROOT, check=False,
         env={name: value for name, value in os.environ.items() if not name.startswith("STREAM_APP_")},
     )  # fmt: skip
     assert (answer.returncode, answer.stderr) == (0, "")

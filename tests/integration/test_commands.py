@@ -96,7 +96,7 @@ def test_topics_are_created_once_and_then_found(settings: Settings, stream_app: 
     assert "missing; run `stream-app topics create`" in missing.stderr
     created = stream_app("topics", "create")
     assert created.returncode == 0, created.stderr
-    assert "17 created, 0 were there already" in created.stdout
+    assert "18 created, 0 were there already" in created.stdout
     again = stream_app("topics", "create", "--json")
     assert again.returncode == 0
     states = {line["topic"]: line for line in map(json.loads, again.stdout.splitlines())}

@@ -150,7 +150,7 @@ class Target:
         self.now = 0.0
 
     def turn(self, takes: bool) -> Waiting | None:
-        self.now += 2 * LONGEST_PAUSE_SECONDS
+        self.now += LONGEST_PAUSE_SECONDS
         waiting = self.backlog.next(self.now)
         if waiting is None:
             return None

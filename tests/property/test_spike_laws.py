@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream_app.alerts.spike_history import SpikeHistory, SpikeSettings
 from stream_app.alerts.spikes import catch_up, observe
 from stream_app.alerts.tails import log10_upper_tail
-from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from stream_app.clock import HOUR_MS, MINUTE_MS
 from tests.support.counts import START_MS, alerts, counts_of, watch
 
 MOST_BYTES = 8_000
@@ -129,26 +129,28 @@ def test_what_fires_holds_and_what_holds_at_a_level_holds_at_a_milder_one(
 # --- How often it is wrong --------------------------------------------------------------------------------------
 
 
-def false_alerts(rate: float, days: int, seed: int, level: float) -> int:
+def false_alerts(rate: float, days: int, seed: int, *levels: float) -> list[int]:
+    """How many alerts a steady rate raises at each level."""
     cut = SpikeSettings()
-    counts = counts_of(seed, days, lambda _: rate, cut)
-    return len(alerts(watch(cut, SpikeHistory(), counts), level))
+    seen = watch(cut, SpikeHistory(), counts_of(seed, days, lambda _: rate, cut))
+    return [len(alerts(seen, level)) for level in levels]
 
 
 @pytest.mark.parametrize("rate", [0.1, 10.0, 1_000.0])
 def test_steady_counts_raise_no_alert_in_ten_days(rate: float) -> None:
     """At the level of 0.001 a day, ten days raise one in a hundred runs; the seed is one of the others."""
-    assert false_alerts(rate, 10, seed=11, level=LEVEL) == 0
+    assert false_alerts(rate, 10, 11, LEVEL) == [0]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rate", RATES)
 def test_steady_counts_raise_no_more_alerts_than_the_level_says(rate: float) -> None:
-    """350 days at each rate: 0.35 are to be expected at 0.001 a day, and 3 or more in one of 180 runs; 35 at 0.1 a day."""
-    days, runs = 35, 10
-    assert sum(false_alerts(rate, days, seed, LEVEL) for seed in range(runs)) <= 2
-    assert sum(false_alerts(rate, days, seed, 0.1) for seed in range(runs)) <= 0.15 * days * runs
+    """350 days at each rate: 0.35 are to be expected at 0.001 a day, and 3 or more in one of 180 runs; 35 at 0.1 a day,
+    and more than 50 in one of 150."""
+    runs = [false_alerts(rate, 35, seed, LEVEL, 0.1) for seed in range(10)]
+    assert sum(few for few, _ in runs) <= 2
+    assert sum(many for _, many in runs) <= 50
 
 
 @pytest.mark.slow
@@ -166,7 +168,3 @@ def test_daily_waves_and_weekends_raise_no_more_alerts_than_the_level_says() -> 
         seen = watch(cut, SpikeHistory(), counts_of(seed, 42, wave, cut))
         begun += sum(place >= 7 * day for place in alerts(seen, LEVEL))
     assert begun <= 1
-
-
-def test_a_day_is_as_long_as_its_intervals() -> None:
-    assert SpikeSettings().intervals_a_day * SpikeSettings().interval_ms == DAY_MS

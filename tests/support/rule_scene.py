@@ -39,8 +39,9 @@ class Scene:
         self._merger = Merger(self._shelf, None, Settings())
         self._watch = MetricWatch(self._merger, AlertDesk(self._shelf, self._rules))
 
-    def restart(self) -> None:
-        """Another worker takes over what is written down."""
+    def restart(self, *rules: Rule) -> None:
+        """Another worker takes over what is written down, maybe with other rules."""
+        self._rules = Rules(rules, None) if rules else self._rules
         self._shelf.write_down()
         self._shelf.drop_hot()
         self._open()

@@ -167,11 +167,25 @@ class Life:
             made.append(
                 self._made("email.clicked", customer, soon, campaign_id=campaign, machine=chance() < 0.3)
             )
+        if chance() < 0.2:
+            made += self._by_a_gateway(customer, campaign, at)
         if chance() < 0.1:
             given = self._random.choice([campaign, None])
             leaving = self._random.choice(["email.opted_out", "email.complained"])
             made.append(self._made(leaving, customer, soon, campaign_id=given))
         return made
+
+    def _by_a_gateway(self, customer: str, campaign: str, delivered_ms: int) -> Iterable[Json]:
+        """Clicks that give themselves away, by their haste or by a burst of links; or a hasty opt-out."""
+        kind = self._random.choice(["haste", "burst", "opt-out"])
+        if kind == "opt-out":
+            return [self._made("email.opted_out", customer, delivered_ms + 500, campaign_id=campaign)]
+        at = delivered_ms + 500 if kind == "haste" else self._later(delivered_ms + 5_000, 600_000)
+        links = range(4 if kind == "burst" else 1)
+        return [
+            self._made("email.clicked", customer, at, campaign_id=campaign, link_url=f"https://a/{link}")
+            for link in links
+        ]
 
     def _cart(self, number: int) -> Iterable[Json]:
         customer, at, cart = (

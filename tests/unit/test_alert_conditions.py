@@ -68,6 +68,24 @@ def test_who_takes_over_waits_on_for_what_stays_away() -> None:
     assert scene.told == [("firing", "warning")]
 
 
+def test_a_new_rule_sees_a_silence_that_has_come_true_already() -> None:
+    scene = Scene()
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + 5 * HOUR_MS)
+    scene.restart(SILENT)
+    scene.move_on(last_ms + 5 * HOUR_MS + 11 * MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+
+
+def test_silence_is_awaited_beside_a_new_rule_that_has_nothing_to_await() -> None:
+    scene = Scene(SILENT)
+    last_ms = busy_day(scene)
+    scene.move_on(last_ms + HOUR_MS)
+    scene.restart(SILENT, replace(SURGE, metric="carts_started"))
+    scene.move_on(last_ms + 3 * HOUR_MS + MINUTE_MS)
+    assert scene.told == [("firing", "warning")]
+
+
 def test_silence_of_one_count_is_seen_while_others_come() -> None:
     """The key changes all the time; the count that stays away is still told in time."""
     scene = Scene(SILENT)

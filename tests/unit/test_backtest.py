@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,8 @@ from stream_app.backtest.replay import MOST_WAITING, Replay
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from stream_app.commands.backtest import Choice, run
 from stream_app.failure import Failure
+from stream_app.ingest.events import EVENT_TYPES
+from stream_app.metrics.catalogue import PANE_MS
 from stream_app.settings import Settings
 from stream_app.state.shard import FUTURE_LIMIT_MS
 from tests.support.comparison import to_ms
@@ -103,12 +106,14 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
-def replayed(events: Sequence[Json], rules: Path) -> tuple[Replay, list[AlertChange]]:
+def replayed(
+    events: Sequence[Json], rules: Path, kind: type[Replay] = Replay
+) -> tuple[Replay, list[AlertChange]]:
     settings = Settings()
-    replay = Replay(settings, [Judge(load_rules(rules), settings)])
+    replay = kind(settings, [Judge(load_rules(rules), settings)])
     changes = []
     for one in events:
-        topic = "carts" if one["event_type"].startswith("cart") else "email.deliveries"
+        topic = EVENT_TYPES[one["event_type"]].topic
         key, value = one["customer_id"].encode(), json.dumps(one).encode()
         changes += replay.feed(Arrival(topic, key, value, to_ms(one["event_time"])))
     changes += replay.finish()
@@ -142,6 +147,58 @@ def test_many_records_of_one_moment_are_applied_in_turns(rules: Path) -> None:
     events = [delivered(f"c-{number}", START) for number in range(MOST_WAITING + 100)]
     replay, _ = replayed([*events, events[0]], rules)
     assert (replay.accepted, replay.duplicates) == (MOST_WAITING + 100, 1)
+
+
+class PaneByPane(Replay):
+    """A replay that looks at every pane of a quiet time."""
+
+    def _next_edge_ms(self) -> int:
+        return self._edge_ms + PANE_MS
+
+
+WAITING = """
+[[rule]]
+name = "chats-missed"
+kind = "service"
+dimension = "channel"
+metric = "missed_chat_rate"
+window = "1h"
+warning = 0.1
+resolve = 0.05
+minimum_denominator = 3
+for = "10m"
+keep_firing_for = "5m"
+repeat = "20m"
+
+[[rule]]
+name = "carts-silent"
+kind = "abandonment"
+condition = "no_data"
+dimension = "all"
+metric = "carts_started"
+warning = "40m"
+minimum_count = 2
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_skipped_of_a_quiet_time_changes_no_alert(seed: int, tmp_path: Path) -> None:
+    """Sparse events of all kinds with hours between: as if each pane had been looked at."""
+    dice, rules = Random(seed), tmp_path / "waiting.toml"
+    rules.write_text(RULES + WAITING, "utf-8")
+    events, time_ms = [], START
+    for burst in range(5):
+        time_ms += dice.choice([MINUTE_MS, 45 * MINUTE_MS]) + dice.randrange(MINUTE_MS)
+        events += abandoned(dice.choice([1, 15, 40]), time_ms)
+        events += [
+            event("chat.started", f"c-{one}", time_ms + one, chat_id=f"{burst}-{one}", channel="web")
+            for one in range(dice.choice([0, 5, 60]))
+        ]
+    events.append(delivered("last", time_ms + 4 * HOUR_MS))
+    _, changes = replayed(events, rules)
+    _, thorough = replayed(events, rules, PaneByPane)
+    assert changes == thorough
+    assert {"firing", "resolved"} <= {change.state for change in changes}
 
 
 # --- What fired, and how two files differ ---

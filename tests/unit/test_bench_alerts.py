@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.alerts import made_up
 from benchmarks.alerts.__main__ import main
 from benchmarks.alerts.corpus import Series, Window, read_corpus, series_of
 from benchmarks.alerts.detectors import DETECTORS, Detector, median_scores, sigma_scores, spike_scores
@@ -322,3 +323,11 @@ def test_the_bench_runs_over_a_directory(
     assert rows[1_201].startswith("2020-09-14 04:00:00,600,0.9")
     assert all(0 <= float(row.rsplit(",", 1)[1]) <= 1 for row in rows[1:])
     assert len(rows) == 5 * 288 + 1
+
+
+def test_made_up_counts_are_told_by_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DAYS": 2, "RATES": (10,), "BASES": (100,), "FACTORS": (1, 5), "TRIALS": 2}.items():
+        monkeypatch.setattr(made_up, name, value)
+    assert "\n| 10 | 0 | 0 | 0 | 0.1 kB |\n" in made_up.by_chance(1)
+    assert made_up.by_chance(1).endswith("| 0.2 | 0.02 | 0.002 | |")
+    assert made_up.caught().endswith("\n| 100 | 0 / 0 / 0 | 100 / 100 / 100 |")

@@ -219,5 +219,6 @@ def test_every_topic_has_its_specification() -> None:
     shards = [specs[f"p.{name}"] for name in (*INPUT_TOPICS, PARTIALS, "deadletters", *changelogs)]
     assert all(spec.exact and spec.partitions == 7 for spec in shards)
     assert specs["p.metrics"].configs["cleanup.policy"] == "compact"
+    assert specs["p.alerts.churn"].configs == {"retention.ms": str(settings.retention)}
     assert all(specs[f"p.{name}"].configs == {"cleanup.policy": "compact"} for name in changelogs)
     assert specs["p.deadletters"].configs["max.message.bytes"] == str(16 * 1024 * 1024)

@@ -39,18 +39,24 @@ def told(*events: Json, settings: Settings | None = None) -> Pipeline:
 
 def tell_more(pipeline: Pipeline, *events: Json) -> Pipeline:
     for event in events:
-        fields = {name: value for name, value in event.items() if name != "at"}
-        pipeline.send(
-            {"event_id": f"e{next(NUMBERS)}", **MAIL, **fields, "event_time": START_MS + event["at"]}
-        )
+        send(pipeline, event)
     pipeline.settle()
     assert not pipeline.dead_letters
     return pipeline
 
 
+def send(pipeline: Pipeline, event: Json) -> None:
+    fields = {name: value for name, value in event.items() if name != "at"}
+    pipeline.send({"event_id": f"e{next(NUMBERS)}", **MAIL, **fields, "event_time": START_MS + event["at"]})
+
+
 def verdicts(*events: Json, settings: Settings | None = None) -> Json:
+    return verdicts_of(told(*events, settings=settings))
+
+
+def verdicts_of(pipeline: Pipeline) -> Json:
     """The counts that are about machines and are not 0."""
-    counts = told(*events, settings=settings).counts("campaign:spring")
+    counts = pipeline.counts("campaign:spring")
     names = ("clicks", "unique_clicks", "machine_clicks", "optouts", "optouts_suspected")
     return {
         name: number
@@ -96,7 +102,8 @@ def test_three_links_within_a_second_are_a_burst_and_two_are_not() -> None:
     for order in permutations(burst):
         assert verdicts(*order) == expected
     assert verdicts(*burst[:2]) == {"clicks": 2, "unique_clicks": 1}
-    assert verdicts(*burst[:2], clicked(HOUR_MS + 1_000, "/c")) == {"clicks": 3, "unique_clicks": 1}
+    for order in permutations([*burst[:2], clicked(HOUR_MS + 1_000, "/c")]):
+        assert verdicts(*order) == {"clicks": 3, "unique_clicks": 1}
     assert verdicts(*(clicked(HOUR_MS, "/a") for _ in range(9))) == {"clicks": 9, "unique_clicks": 1}
     assert verdicts(*(clicked(HOUR_MS, None) for _ in range(9))) == {"clicks": 9, "unique_clicks": 1}
 
@@ -178,6 +185,68 @@ def test_a_settled_click_answers_what_came_before_it_and_a_hasty_one_waits_for_t
     assert pipeline.counts("campaign:spring")["machine_by_haste"] == 0
     assert pipeline.counts("campaign:spring", "1m")["unique_clicks"] == 0
     assert pipeline.counts("campaign:spring")["unique_clicks"] == 1
+
+
+def test_what_a_click_by_the_person_has_stood_for_once_is_theirs_for_good() -> None:
+    pipeline = told(delivered(0), clicked(500), clicked(600, segment="new"), clicked(700))
+    for hours in (5, 10, 15, 20):
+        tell_more(pipeline, clicked(hours * HOUR_MS))
+        counts = pipeline.counts("campaign:spring")
+        assert (counts["clicks"], counts["machine_clicks"]) == (3 + hours // 5, 0)
+        assert pipeline.counts("segment:new")["clicks"] == 1
+    assert pipeline.counts("segment:vip")["unique_clicks"] == 1
+    customer = ann(pipeline)
+    assert customer.clicks == {"spring": (START_MS + 500, "vip")}
+    assert customer.recent is not None and not customer.recent.hasty
+
+
+def test_an_optout_once_the_persons_is_never_suspected_again() -> None:
+    pipeline = told(delivered(0), opted_out(HOUR_MS))
+    tell_more(pipeline, delivered(5 * HOUR_MS), opted_out(5 * HOUR_MS + 100))
+    tell_more(pipeline, delivered(9 * HOUR_MS), opted_out(9 * HOUR_MS + 100), opted_out(15 * HOUR_MS))
+    counts = pipeline.counts("campaign:spring")
+    assert (counts["optouts"], counts["optouts_suspected"]) == (1, 0)
+
+
+def test_an_optout_stays_suspected_after_it_is_settled_until_the_person_repeats_it() -> None:
+    pipeline = told(delivered(0), opted_out(500))
+    for hours, suspected in ((5, 1), (9, 1)):
+        tell_more(pipeline, delivered(hours * HOUR_MS), opted_out(hours * HOUR_MS + 100))
+        assert pipeline.counts("campaign:spring")["optouts_suspected"] == suspected
+    tell_more(pipeline, opted_out(15 * HOUR_MS))
+    assert pipeline.counts("campaign:spring")["optouts_suspected"] == 0
+
+
+LINKS = [clicked(HOUR_MS + 999, "/a"), clicked(HOUR_MS + 999, "/b"), clicked(HOUR_MS + 1_998, "/c")]
+AT_LAST = [
+    ([clicked(HOUR_MS)], [delivered(HOUR_MS + 1_999)], HASTE),
+    ([delivered(HOUR_MS)], [delivered(HOUR_MS + 1_999, campaign_id="b"), clicked(HOUR_MS + 1_999)], HASTE),
+    (
+        [opted_out(HOUR_MS), *LINKS[:2]],
+        LINKS[2:],
+        {"machine_clicks": 3, "machine_by_burst": 3, "optouts": 1, "optouts_suspected": 1},
+    ),
+]
+
+
+@pytest.mark.parametrize(("early", "at_last", "expected"), AT_LAST)
+def test_what_comes_at_the_last_moment_bears_on_all_that_it_may(
+    early: list[Json], at_last: list[Json], expected: Json
+) -> None:
+    """It is as old as the watermark; a millisecond older, and it were late. Others have moved time on."""
+    within_ms = 0 if early[0]["event_type"] == "email.opted_out" else 2_000
+    pipeline = Pipeline(Settings(machine_click_within=within_ms), 1, START_MS + DAY_MS)
+    pipeline.tick(pipeline.settings.idle_timeout)
+    now_ms = at_last[-1]["at"] + pipeline.settings.allowed_lateness
+    others = {"customer_id": "bob", "campaign_id": "others"}
+    for events in (early, [say(now_ms, **others) for say in (delivered, clicked, opted_out)], at_last):
+        for event in events:
+            send(pipeline, event)
+        pipeline.deliver_all()
+    assert pipeline.shards[0].shard.watermark.current_ms == START_MS + at_last[-1]["at"]
+    pipeline.flush()
+    assert not pipeline.dead_letters
+    assert verdicts_of(pipeline) == expected
 
 
 def ann(pipeline: Pipeline) -> Customer:

@@ -107,31 +107,42 @@ def test_an_address_with_the_path_of_the_api_is_understood() -> None:
     assert Alertmanager("http://am/x/api/v2/alerts").request(notice(), NOW).url == "http://am/x/api/v2/alerts"
 
 
+def told_again(register: Register, start: int, end: int) -> list[list[str]]:
+    """The states told at each occasion between two times, where one is looked for every second."""
+    batches = [batch for second in range(start, end) for batch in register.take_due(second)]
+    return [[one.alert.state for one in batch] for batch in batches]
+
+
 def test_what_fires_is_told_again_until_it_ends_and_its_end_for_five_minutes() -> None:
     register = Register(resend_seconds=60)
-    register.note(notice(), 0)
-    assert len(register.due(0)[0]) == 1
-    register.told_again(0)
-    assert register.due(59) == []
-    assert len(register.due(60)[0]) == 1
-    register.note(notice(state="resolved"), 100)
-    assert [one.alert.state for one in register.due(100 + RESOLVED_SECONDS - 1)[0]] == ["resolved"]
-    assert register.due(100 + RESOLVED_SECONDS) == []
+    assert told_again(register, 0, 10) == []
+    register.note(notice(), 10)
+    assert told_again(register, 10, 610) == [["firing"]] * 10
+    register.note(notice(state="resolved"), 610)
+    assert told_again(register, 610, 2000) == [["resolved"]] * (int(RESOLVED_SECONDS) // 60)
     assert len(register) == 0
+
+
+def test_what_was_told_before_a_restart_and_what_failed_is_told_again_soon() -> None:
+    register = Register(resend_seconds=60)
+    assert told_again(register, 100, 101) == []
+    register.note(notice(), 101)
+    register.tell_soon()
+    assert told_again(register, 101, 103) == [["firing"]]
 
 
 def test_an_alert_that_fires_anew_is_not_ended_by_its_former_end() -> None:
     register = Register(resend_seconds=60)
     register.note(notice(state="resolved"), 0)
     register.note(notice(started_at="2026-11-22T12:00:00.000Z"), 10)
-    assert [one.alert.state for one in register.due(RESOLVED_SECONDS * 2)[0]] == ["firing"]
+    assert told_again(register, 1000, 1001) == [["firing"]]
 
 
 def test_many_alerts_are_told_in_several_requests() -> None:
     register = Register(resend_seconds=60)
     for number in range(AT_ONCE + 1):
         register.note(notice(fingerprint=str(number)), 0)
-    assert [len(batch) for batch in register.due(0)] == [AT_ONCE, 1]
+    assert [len(batch) for batch in register.take_due(0)] == [AT_ONCE, 1]
 
 
 # --- PagerDuty ---
@@ -212,7 +223,7 @@ def test_the_data_of_an_event_is_told_to_the_byte() -> None:
 
 def test_a_change_that_fails_while_others_get_through_is_given_up_on_and_in_an_outage_none_is() -> None:
     backlog = Backlog(give_up_seconds=1e9, chance=lambda: 0.5)
-    place, now = Place("t", 0), 0.0
+    place, now = Place("t", 0), 1.0
     backlog.add(place, Record(0, 0, notice(fingerprint="bad")), now)
     poison = backlog.next(now)
     assert poison is not None
@@ -223,9 +234,7 @@ def test_a_change_that_fails_while_others_get_through_is_given_up_on_and_in_an_o
         assert good is not None
         assert good.record.offset == number, "the other alert overtakes it"
         backlog.delivered(good)
-        assert backlog.next(now) is None
-        now += 2 * LONGEST_PAUSE_SECONDS
-        assert backlog.next(now) is poison
+        assert backlog.next(now) is poison, "there is no other"
         assert backlog.failed(poison, now) == (number == FAILURES_OF_ITS_OWN)
 
 
@@ -243,6 +252,7 @@ def test_the_first_failure_lets_nothing_overtake_the_second_does() -> None:
     second = backlog.next(3)
     assert second is not None
     assert second.record.offset == 1
+    assert backlog.next(3 + 2 * LONGEST_PAUSE_SECONDS) is first, "it does not wait for ever"
 
 
 def test_a_change_that_waited_too_long_is_given_up_on() -> None:
