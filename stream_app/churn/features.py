@@ -24,8 +24,10 @@ class Factor(NamedTuple):
 
 
 def _engagement(facts: ChurnFacts) -> float:
-    """The log-odds of an answer, lately; a quarter of one and a half of none are added, for who has few messages."""
-    unheard = max(0.0, facts.recently_received - facts.recently_answered)
+    """The log-odds of an answer, lately; a quarter of one and a half of none are added, for who has few messages. Of a
+    customer whose habits are not known, those unanswered are all there is."""
+    received = facts.recently_received or float(facts.unanswered)
+    unheard = max(0.0, received - facts.recently_answered)
     return log((facts.recently_answered + 0.25) / (unheard + 0.5))
 
 

@@ -61,7 +61,8 @@ def fit_head(examples: Sequence[Example], factors: dict[str, Factor], start: Hea
         for place in wrong:
             prior[place], precisions[place] = 0.0, _PINNED
         weights = _most_likely(rows, silent, prior, precisions)
-    usual = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    stayed = [row for row, was_silent in zip(rows, silent, strict=True) if not was_silent] or rows
+    usual = [sum(column) / len(stayed) for column in zip(*stayed, strict=True)]
     return Head(
         round(weights[0], 4),
         {name: round(weight, 4) + 0.0 for name, weight in zip(names, weights[1:], strict=True)},

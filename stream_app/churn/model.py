@@ -3,7 +3,7 @@
 Stands between the features and the churn rule. A logistic regression: the log-odds of silence within the horizon are an
 intercept and a weighted sum of the features (``features.py``), one head for readers (silence: no open or click by the
 person) and one for buyers (no purchase). The weights are data: ``model.toml`` beside this module, or another file that
-``stream-app churn fit`` has written. What a factor contributed is what its features add beyond those of a usual customer,
+``stream-app churn fit`` has written. What a factor contributed is what its features add beyond those of a usual customer who stays,
 and the reasons are the largest contributions, so that nothing is said which did not raise the score.
 """
 
@@ -34,7 +34,7 @@ class ModelError(Exception):
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The weights of one kind of customer. ``usual`` are the features of a usual one, which reasons are told against."""
+    """The weights of one kind of customer. ``usual`` are the mean features of those who stayed, which reasons are told against."""
 
     intercept: float
     weights: dict[str, float]

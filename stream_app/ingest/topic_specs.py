@@ -40,7 +40,9 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     shards = settings.partitions
     # What fires is known from these topics, to `notify` and to others who come later: kept as long as its key is.
     kept = {"retention.ms": str(settings.retention)}
-    alerts = tuple(TopicSpec(settings.topic(name), shards, exact=False, configs=kept) for name in ALERT_TOPICS)
+    alerts = tuple(
+        TopicSpec(settings.topic(name), shards, exact=False, configs=kept) for name in ALERT_TOPICS
+    )
     return (
         *input_topic_specs(settings),
         TopicSpec(settings.topic(PARTIALS), shards, exact=True, configs={"retention.ms": str(7 * DAY_MS)}),

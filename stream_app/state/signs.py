@@ -15,6 +15,8 @@ from stream_app.metrics.cells import slot_of
 
 STREAK_KEPT = 12
 """How many times a streak remembers; more of the same says no more."""
+_TROUBLE_KEPT = 4
+"""The same of what is rarer than mail."""
 
 _CARTS_ABANDONED = slot_of("carts_abandoned")
 _CARTS_PURCHASED = slot_of("carts_purchased")
@@ -31,7 +33,7 @@ class Streak(msgspec.Struct, array_like=True, gc=False):
     made_good_ms: int = -1
     times: list[int] = []
 
-    def add(self, time_ms: int) -> None:
+    def add(self, time_ms: int, most: int = STREAK_KEPT) -> None:
         """It happened."""
         times = self.times
         if time_ms <= self.made_good_ms:
@@ -40,7 +42,7 @@ class Streak(msgspec.Struct, array_like=True, gc=False):
             times.append(time_ms)
         else:
             insort(times, time_ms)
-        if len(times) > STREAK_KEPT:
+        if len(times) > most:
             del times[0]
 
     def take_back(self, time_ms: int) -> None:
@@ -95,7 +97,7 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
     def feel_rating(self, rating: int, time_ms: int) -> None:
         """The customer rated a chat or a ticket, 1 to 5."""
         if rating <= _LOW_RATING:
-            self.ratings.add(time_ms)
+            self.ratings.add(time_ms, _TROUBLE_KEPT)
         elif rating >= _GOOD_RATING:
             self.ratings.make_good(time_ms)
 
@@ -107,6 +109,6 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
 
 def _happen(streak: Streak, number: int, time_ms: int) -> None:
     if number > 0:
-        streak.add(time_ms)
+        streak.add(time_ms, _TROUBLE_KEPT)
     else:
         streak.take_back(time_ms)
