@@ -7,6 +7,8 @@ timer goes with a customer.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from stream_app.clock import DAY_MS
@@ -39,13 +41,13 @@ class Habits(msgspec.Struct, array_like=True, gc=False):
         return sum(self.received), sum(self.answered)
 
     def recent(self, now_ms: int) -> tuple[float, float]:
-        """Messages received and answered, each counting half as much for every half-life that its period is old."""
+        """Messages received and answered, each counting half as much for every half-life that its period is old, to the
+        day."""
         received = answered = 0.0
-        oldest = self.newest - len(self.received) + 1
+        oldest, today = self.newest - len(self.received) + 1, now_ms // DAY_MS
         for place, (delivered, opened) in enumerate(zip(self.received, self.answered, strict=True)):
             if delivered or opened:
-                middle_ms = (oldest + place) * PERIOD_MS + PERIOD_MS // 2
-                weight = 0.5 ** (max(0, now_ms - middle_ms) / HALF_LIFE_MS)
+                weight = _weight(oldest + place, today)
                 received += weight * delivered
                 answered += weight * opened
         return received, answered
@@ -73,3 +75,10 @@ class Habits(msgspec.Struct, array_like=True, gc=False):
             self.answered[place] += answered
         while len(self.received) > 1 and not (self.received[0] or self.answered[0]):
             del self.received[0], self.answered[0]
+
+
+@lru_cache(maxsize=1_000)
+def _weight(period: int, today: int) -> float:
+    """What a message of a period counts on a day, by their numbers since 1970."""
+    middle_ms = period * PERIOD_MS + PERIOD_MS // 2
+    return float(0.5 ** (max(0, today * DAY_MS - middle_ms) / HALF_LIFE_MS))

@@ -42,7 +42,7 @@ class CustomerWatch:
         for customer_id in sorted(customers):
             customer = customers[customer_id]
             was_in_band = customer_id in in_band
-            if not (was_in_band or customer_id in told or _can_leave(customer)):
+            if not (was_in_band or customer_id in told or _may_be_silent(customer)):
                 continue
             risk = self._risk(customer_id, customer, watermark_ms)
             if risk.band is not None or customer_id in told:
@@ -88,8 +88,9 @@ class CustomerWatch:
         return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
 
 
-def _can_leave(customer: Customer) -> bool:
-    """Whether there is anybody to lose, by a look that spares those who never engaged the whole sum."""
-    if customer.mail.made_good_ms >= 0 or customer.recent is not None:
+def _may_be_silent(customer: Customer) -> bool:
+    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
+    mail = customer.mail
+    if mail.times and (mail.made_good_ms >= 0 or customer.recent is not None):
         return True
     return customer.signs is not None and customer.signs.purchases > 0
