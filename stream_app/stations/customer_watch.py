@@ -12,7 +12,7 @@ from typing import NamedTuple
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
-from stream_app.churn.facts import facts_of, last_engaged_ms
+from stream_app.churn.facts import ChurnFacts, facts_of, last_engaged_ms
 from stream_app.churn.model import assess, shipped_model
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
@@ -44,9 +44,13 @@ class CustomerWatch:
             was_in_band = customer_id in in_band
             if not (was_in_band or customer_id in told or _may_be_silent(customer)):
                 continue
-            risk = self._risk(customer_id, customer, watermark_ms)
+            as_of_ms = max(customer.last_seen_ms, watermark_ms)
+            facts = facts_of(customer, as_of_ms)
+            risk = self._risk(customer_id, customer, facts)
             if risk.band is not None or customer_id in told:
-                changes += self._judge(customer_id, customer, watermark_ms)
+                changes += self._desk.judge_customer(
+                    customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
+                )
             if risk.band is not None:
                 in_band.add(customer_id)
                 risks.append(risk)
@@ -69,19 +73,14 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        risk = self._risk(customer_id, customer, watermark_ms)
+        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
+        risk = self._risk(customer_id, customer, facts)
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
         return risk
 
-    def _judge(self, customer_id: str, customer: Customer, watermark_ms: int) -> list[AlertChange]:
-        as_of_ms = max(customer.last_seen_ms, watermark_ms)
-        facts, engaged_ms = facts_of(customer, as_of_ms), last_engaged_ms(customer)
-        return self._desk.judge_customer(customer_id, facts, customer.opted_out, as_of_ms, engaged_ms)
-
-    def _risk(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk:
-        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
+    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
         assessment = assess(facts, self._model)
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
