@@ -30,7 +30,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all chaos test-kafka test-containers kafka check format bench bench-check lock clean
+.PHONY: help setup demo screenshots test test-all chaos test-kafka test-containers kafka check format bench bench-check lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -40,6 +40,9 @@ setup: $(STAMP) ## install everything into .venv/; quick when nothing changed
 
 demo: $(STAMP) ## see it work: embedded servers, worker and simulated traffic on this machine
 	@$(BIN)/stream-app demo $(ARGS)
+
+screenshots: $(STAMP) ## take the pictures of docs/images/ anew, from the demo; needs Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 test: $(STAMP) ## run the tests but the slow ones, in under five minutes
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stream_app.cli_churn import churn_app
+from stream_app.cli_console import console
 from stream_app.cli_rules import rules_app
-from stream_app.cli_shared import Json, check_files, do
+from stream_app.cli_shared import Json, Limit, check_files, do
+from stream_app.cli_watch import top, watch
 
 SETTINGS_HELP = """
 Settings are variables, or the names after STREAM_APP_ in small letters in the TOML file of --config; a variable wins:
@@ -46,7 +47,10 @@ STREAM_APP_SNAPSHOT_INTERVAL  1s           shortest time between two snapshots
 STREAM_APP_FETCH_WAIT         100ms        longest wait for an empty fetch
 STREAM_APP_SESSION_TIMEOUT    6s           until another worker takes over
 STREAM_APP_STUCK_AFTER        45s          without progress, until a worker ends itself
-STREAM_APP_HTTP               127.0.0.1:0  where a worker serves /live and /ready; 0 is any free port
+STREAM_APP_HTTP               127.0.0.1:0  for /live, /ready and /metrics; 0 is any free port
+STREAM_APP_PROMETHEUS_DETAIL  segments     at /metrics; or all, or campaigns
+STREAM_APP_CONSOLE_HTTP       127.0.0.1:8585  where `console` serves its page
+STREAM_APP_CONSOLE_TOKEN      what it asks for, where others can reach it
 STREAM_APP_KAFKA_SECURITY_PROTOCOL, STREAM_APP_KAFKA_SASL_MECHANISM,
 STREAM_APP_KAFKA_SASL_PLAIN_USERNAME, STREAM_APP_KAFKA_SASL_PLAIN_PASSWORD,
 STREAM_APP_KAFKA_SSL_CAFILE, STREAM_APP_KAFKA_SSL_CERTFILE,
@@ -75,17 +79,9 @@ app.add_typer(deadletters_app, name="deadletters")
 app.add_typer(rules_app, name="rules")
 app.add_typer(churn_app, name="churn")
 
-Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.")]
 Reason = Annotated[
     str | None, typer.Option(help="Only those with this reason, such as late or invalid_event.")
 ]
-
-
-class Stream(StrEnum):
-    """What can be watched."""
-
-    ALERTS = "alerts"
-    METRICS = "metrics"
 
 
 def main() -> None:
@@ -178,6 +174,9 @@ def notify(
     do(context, "stream_app.commands.notify", "run", test)
 
 
+app.command()(console)
+
+
 @topics_app.command("create")
 def topics_create(context: typer.Context, as_json: Json = False) -> None:
     """Create the topics that are missing.
@@ -241,27 +240,8 @@ def backtest(
     do(context, "stream_app.commands.backtest", "run", files, Choice(rules, compare), as_json)
 
 
-@app.command()
-def watch(
-    context: typer.Context,
-    what: Annotated[Stream, typer.Argument(help="What to watch.")],
-    dimension: Annotated[str | None, typer.Option(help="Only this one: all, campaign, segment, …")] = None,
-    key: Annotated[str | None, typer.Option(help="Only this key, such as a campaign's name.")] = None,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="First what was published before.")
-    ] = False,
-    limit: Limit = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print alerts or metrics as they come.
-
-    Runs until Ctrl-C or SIGTERM, or until one of the limits.
-    """
-    from stream_app.commands.watch import Choice
-
-    choice = Choice(dimension, key, limit, seconds)
-    do(context, "stream_app.commands.watch", "run", what.value, choice, from_beginning, as_json)
+app.command()(watch)
+app.command()(top)
 
 
 @deadletters_app.command("list")

@@ -14,6 +14,7 @@ import typer
 STANDARD_INPUT = "-"
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.")]
 
 
 def check_files(names: Iterable[str], hint: str) -> None:

@@ -33,10 +33,12 @@ from stream_app.sinks.dead_letters import read_back
 from stream_app.sinks.publisher import Publisher
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert, RedisView
 from stream_app.sinks.topic_watch import TopicWatch
+from stream_app.sinks.worker_report import Reporter, WorkerReport, worker_name
 from stream_app.state.journal import Journal
 from stream_app.stations.base import Surroundings
 from stream_app.stations.merge import MergeStation
 from stream_app.stations.shard import ShardStation
+from stream_app.vitals import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +64,16 @@ class Engine:
     def __init__(self, settings: Settings, rules: Rules, changelogs: tuple[str, str], lease: Lease) -> None:
         self.settings = settings
         self.lease = lease
+        self.vitals = Vitals()
+        self._name = worker_name()
+        self._started_ms = now_ms()
         self.publisher = Publisher(settings, lease)
-        self.view = RedisView(settings, lease, self._everything, self._owns)
+        reporter = Reporter(self.report, settings.redis_prefix)
+        self.view = RedisView(settings, lease, self._everything, self._owns, reporter.commands)
         self.topics = TopicWatch(settings)
-        self._surroundings = Surroundings(settings, rules, self.publisher, self.view, self.topics)
+        self._surroundings = Surroundings(
+            settings, rules, self.publisher, self.view, self.topics, self.vitals
+        )
         self.shards: dict[int, ShardStation] = {}
         self.mergers: dict[int, MergeStation] = {}
         self.committable: dict[TopicPartition, int] = {}
@@ -176,6 +184,7 @@ class Engine:
         watermark = station.shard.watermark
         if not await self._follows(topic, partition, watermark.partitions[topic].next_offset, records):
             return
+        self.vitals.batches.observe(len(records))
         watermark.arrived(topic, records[-1].offset + 1, now_ms())
         if watermark.relies_on_ends(now_ms()):
             await self._lookout.look_soon()
@@ -184,6 +193,7 @@ class Engine:
                 return  # the partition went elsewhere while we waited
             chunk = records[start : start + RECORDS_AT_ONCE]
             station.shard.process(topic, chunk, now_ms())
+            self.vitals.events[topic] += len(chunk)
             await self._breathe(SHARDS, station.shard.unflushed)
 
     async def merge(self, partition: int, records: Sequence[Record]) -> None:
@@ -237,10 +247,31 @@ class Engine:
         self._is_full[whose].clear()
         self._flushed[whose].set()
         took = monotonic_seconds() - began
+        self.vitals.took_flush(whose, took)
         longest = max(self.settings.flush_interval / 1000, min(took, LONGEST_REST_SECONDS))
         with suppress(TimeoutError):
             async with asyncio.timeout(CATCHING_UP_REST_SECONDS if self._catches_up else longest):
                 await self._is_full[whose].wait()
+
+    def report(self) -> WorkerReport:
+        """How this worker is now."""
+        vitals = self.vitals
+        times = [station.shard.watermark.current_ms for station in self.shards.values()]
+        return WorkerReport(
+            self._name,
+            self._started_ms,
+            now_ms(),
+            sorted(self.shards),
+            sorted(self.mergers),
+            self.lag,
+            min((time_ms for time_ms in times if time_ms > 0), default=None),
+            vitals.events,
+            vitals.dead_letters,
+            vitals.batches.count,
+            int(vitals.batches.sum),
+            {whose: (took.count, took.sum) for whose, took in vitals.flushes.items()},
+            self.view.errors,
+        )
 
     @property
     def _catches_up(self) -> bool:

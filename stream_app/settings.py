@@ -103,7 +103,19 @@ class Settings(BaseSettings):
         description="a worker that makes no progress for so long ends itself",
     )
     http: str = Field(
-        "127.0.0.1:0", description="where a worker serves /live and /ready, host:port; 0 is any free port"
+        "127.0.0.1:0",
+        description="where a worker or `notify` serves /live, /ready and /metrics, host:port; 0 is any free port",
+    )
+    prometheus_detail: Literal["all", "segments", "campaigns"] = Field(
+        "segments",
+        description="which engagement metrics a worker serves at /metrics: those of all:all, of segments and channels as "
+        "well, or of campaigns as well, which are many series",
+    )
+    console_http: str = Field(
+        "127.0.0.1:8585", description="where `console` serves its page, host:port; 0 is any free port"
+    )
+    console_token: SecretStr | None = Field(
+        None, description="what `console` asks for, at least 16 characters; needed where others can reach it"
     )
     max_event_bytes: int = Field(262_144, ge=1024, description="a larger record goes to the dead letters")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -127,7 +139,7 @@ class Settings(BaseSettings):
                 raise ValueError("write host:port, several with a comma between, such as 127.0.0.1:9092")
         return ",".join(server.strip() for server in text.split(","))
 
-    @field_validator("http")
+    @field_validator("http", "console_http")
     @classmethod
     def _http_address(cls, text: str) -> str:
         host, colon, port = text.strip().rpartition(":")
@@ -168,8 +180,12 @@ class Settings(BaseSettings):
     @property
     def http_address(self) -> tuple[str, int]:
         """The host and the port of ``http``; an IPv6 address stands in brackets there."""
-        host, _, port = self.http.rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return _host_and_port(self.http)
+
+    @property
+    def console_address(self) -> tuple[str, int]:
+        """The host and the port of ``console_http``."""
+        return _host_and_port(self.console_http)
 
     @property
     def redis_prefix(self) -> str:
@@ -180,6 +196,11 @@ class Settings(BaseSettings):
     def group_id(self) -> str:
         """The consumer group of the workers, and what the names of their changelogs start with."""
         return f"{self.prefix}worker"
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 _DURATIONS = frozenset(
@@ -235,7 +256,7 @@ def _explain(error: dict[str, Any]) -> str:
         known = set(Settings.model_fields)
         close = difflib.get_close_matches(name, known, n=1)
         return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
-    value = "(hidden)" if name == "redis" or "password" in name else repr(error["input"])
+    value = "(hidden)" if name in ("redis", "console_token") or "password" in name else repr(error["input"])
     reason = str(error["msg"]).removeprefix("Value error, ")
     if name in _DURATIONS and isinstance(error["input"], int):
         side, limit = next(iter(error.get("ctx", {"ge": 0}).items()))

@@ -52,6 +52,7 @@ class SignalsApp(faust.App):
         """Connect the engine before partitions come."""
         consumer = cast(BatchConsumer, self.consumer)
         consumer.position_of = self.engine.position_of
+        consumer.took_commit = self.engine.vitals.commits.observe
         await self.engine.start(self._ends_from, consumer.read_again)
         await super().on_start()
 

@@ -20,6 +20,7 @@ from stream_app.health import Health, Silence, Stage
 from stream_app.ingest.batches import BatchConsumer
 from stream_app.ingest.ends import End
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
+from stream_app.prometheus.worker import worker_metrics
 from stream_app.settings import Settings, SettingsError
 from stream_app.sinks.http_server import Route, json_reply
 from stream_app.sinks.reach import kafka_problem
@@ -51,6 +52,7 @@ class Watchdog:
         return {
             "/live": lambda: json_reply(*self.health().liveness()),
             "/ready": lambda: json_reply(*self.health().readiness()),
+            "/metrics": lambda: worker_metrics(self._app.engine, self.health()),
         }
 
     def health(self) -> Health:

@@ -65,7 +65,7 @@ async def _serve(settings: Settings, rules: Rules, store: SliceStore, lease: Lea
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     async with HttpServer(settings, watchdog.routes) as server:
-        logger.info("liveness and readiness on %s/live, /ready", server.url)
+        logger.info("liveness and readiness on %s/live, /ready; /metrics for Prometheus", server.url)
         Pulse(watchdog.loops, settings.stuck_after / 1000, lease).start()
         failure = await _until_the_end(app, watchdog, asked)
         code = 0 if failure is None else 1

@@ -214,6 +214,10 @@ class AlertDesk:
             if not _is_echo(state)
         }
 
+    def active(self) -> Iterator[AlertChange]:
+        """The last change of every pending or firing alert of dimension keys."""
+        return (state.last for state in self._active.values())
+
     def firing(self) -> Iterator[AlertChange]:
         """The last change of every firing alert, as of the last time the shelf was written down."""
         return (state.last for _, state in self._drawer.items() if state.last.state == FIRING)

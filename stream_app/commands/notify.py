@@ -14,12 +14,14 @@ from stream_app.ingest.topics import ALERT_TOPICS
 from stream_app.notifiers.courier import Courier, deliver
 from stream_app.notifiers.message import Verdict
 from stream_app.notifiers.post import http_client
-from stream_app.notifiers.readiness import readiness
+from stream_app.notifiers.readiness import State, readiness
 from stream_app.notifiers.sample import sample_notices
 from stream_app.notifiers.targets import Target, load_targets
 from stream_app.output import result, say
+from stream_app.prometheus.exposition import metrics_reply
+from stream_app.prometheus.notify import notify_samples
 from stream_app.settings import Settings
-from stream_app.sinks.http_server import HttpServer, Reply, json_reply
+from stream_app.sinks.http_server import HttpServer, Reply, Route, json_reply
 from stream_app.sinks.topic_admin import ensure_topics
 from stream_app.telemetry import set_up_logging
 
@@ -56,8 +58,8 @@ async def _serve(settings: Settings, targets: Sequence[Target]) -> None:
         loop.add_signal_handler(number, asked.set)
     async with http_client() as client:
         couriers = [Courier(settings, target, client) for target in targets]
-        async with HttpServer(settings, {"/live": _live, "/ready": lambda: _ready(couriers)}) as server:
-            logger.info("liveness and readiness on %s/live, /ready", server.url)
+        async with HttpServer(settings, _routes(couriers)) as server:
+            logger.info("liveness and readiness on %s/live, /ready; /metrics for Prometheus", server.url)
             logger.info("telling %s", ", ".join(target.name for target in targets))
             await _run(couriers, asked)
 
@@ -110,9 +112,15 @@ async def _test(settings: Settings, targets: Sequence[Target]) -> int:
     return 1 if failed else 0
 
 
-def _live() -> Reply:
-    return json_reply(200, {"status": "live"})
+def _routes(couriers: Sequence[Courier]) -> dict[str, Route]:
+    """What is served over HTTP."""
+    return {
+        "/live": lambda: json_reply(200, {"status": "live"}),
+        "/ready": lambda: json_reply(*readiness([courier.state for courier in couriers], now_ms())),
+        "/metrics": lambda: _metrics([courier.state for courier in couriers], now_ms()),
+    }
 
 
-def _ready(couriers: Sequence[Courier]) -> Reply:
-    return json_reply(*readiness([courier.state for courier in couriers], now_ms()))
+def _metrics(states: Sequence[State], clock_ms: int) -> Reply:
+    status, _ = readiness(states, clock_ms)
+    return metrics_reply(notify_samples(states, status == 200, clock_ms))

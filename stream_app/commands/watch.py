@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,17 +20,18 @@ from stream_app.output import json_line, printable, reader_has_gone, result, unt
 from stream_app.settings import Settings
 
 MAIN_RATES = ("ctr", "open_rate", "optout_rate", "abandonment_rate", "missed_chat_rate", "csat")
-SHOWN_WINDOW = "5m"
+SHOWN_WINDOWS = ("5m", TOTAL)
 _COLOURS = {"critical": "\x1b[1;31m", "warning": "\x1b[33m"}
 _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is shown, and when it ends by itself."""
+    """What is shown, and when it ends by itself. ``window`` narrows down what people are shown of metrics."""
 
     dimension: str | None = None
     key: str | None = None
+    window: str | None = None
     limit: int | None = None
     seconds: float | None = None
 
@@ -42,7 +45,9 @@ class Choice:
 def run(settings: Settings, what: str, choice: Choice, from_beginning: bool, as_json: bool) -> int:
     """Print what is published until told to end; 0."""
     topics = [settings.topic(name) for name in (ALERT_TOPICS if what == "alerts" else (METRICS,))]
-    show = json_line if as_json else _show_alert if what == "alerts" else _show_metrics
+    windows = SHOWN_WINDOWS if choice.window is None else (choice.window,)
+    show_metrics = partial(_show_metrics, shown=windows)
+    show = json_line if as_json else _show_alert if what == "alerts" else show_metrics
     with until_told() as told, consumer(settings, topics) as reader:
         if not from_beginning:
             reader.seek_to_end(*reader.assignment())
@@ -86,15 +91,28 @@ def _show_alert(alert: dict[str, Any]) -> None:
     if colour and sys.stdout.isatty():
         judged = f"{colour}{judged}{_PLAIN}"
     about = f"{alert.get('dimension', '?')}:{alert.get('key', '?')}"
-    words = printable(f"{alert.get('rule', '?')}  {about}  {alert.get('summary', '')}", 400)
+    words = printable(
+        f"{alert.get('rule', '?')}  {about}{_fired_for(alert)}  {alert.get('summary', '')}", 400
+    )
     result(f"{_time(alert.get('as_of'))}  {judged}  {words}")
 
 
-def _show_metrics(snapshot: dict[str, Any]) -> None:
+def _fired_for(alert: dict[str, Any]) -> str:
+    """For how long a resolved alert fired, such as ``  after 1h 5m``."""
+    try:
+        began, ended = (datetime.fromisoformat(str(alert[name])) for name in ("started_at", "ended_at"))
+        minutes = round((ended - began).total_seconds() / 60)
+    except (KeyError, TypeError, ValueError):
+        return ""
+    hours, minutes = divmod(minutes, 60)
+    return f"  after {f'{hours}h ' if hours else ''}{minutes}m"
+
+
+def _show_metrics(snapshot: dict[str, Any], shown: Sequence[str]) -> None:
     windows = snapshot.get("windows")
     windows = windows if isinstance(windows, dict) else {}
     about = printable(f"{snapshot.get('dimension', '?')}:{snapshot.get('key', '?')}")
-    parts = [f"{name} {line}" for name in (SHOWN_WINDOW, TOTAL) if (line := _rates(windows.get(name)))]
+    parts = [f"{name} {line}" for name in shown if (line := _rates(windows.get(name)))]
     result(f"{_time(snapshot.get('as_of'))}  {about:<28}  {'  |  '.join(parts) or 'no rates yet'}")
 
 
@@ -111,5 +129,5 @@ def _rates(window: Any) -> str:
 
 
 def _time(text: Any) -> str:
-    """The time of day of an RFC 3339 time, with its date: ``2026-11-22 10:00:10``."""
-    return printable(str(text or "?"))[:19].replace("T", " ")
+    """An RFC 3339 time in UTC, to the second: ``2026-11-22 10:00:10Z``."""
+    return f"{printable(str(text or '?'))[:19].replace('T', ' ')}Z"

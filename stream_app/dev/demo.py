@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from stream_app.alerts.rules import load_rules
 from stream_app.clock import DAY_MS, MINUTE_MS, SECOND_MS, monotonic_seconds, now_ms
 from stream_app.dev import EmbeddedPair, ServerError
+from stream_app.dev.demo_console import DemoConsole
 from stream_app.dev.demo_lines import Moment, summary_lines
 from stream_app.dev.demo_reading import Reader, Seen
 from stream_app.dev.demo_traffic import Pace, Rate, send_when_due
@@ -76,7 +77,6 @@ def run(settings: Settings, seconds: int | None) -> int:
         with until_told() as told, EmbeddedPair() as pair:
             addresses = {"kafka": pair.broker.address, "redis": SecretStr(pair.redis.url)}
             here = settings.model_copy(update=_FAST | _PLAIN | addresses)
-            result(f"Kafka {pair.broker.address}   Redis {pair.redis.url}")
             ensure_topics(here)
             with DemoWorker(here) as worker:
                 demo = _Demo(here, pair, worker, begin)
@@ -102,28 +102,33 @@ class _Demo:
 
     async def play(self, told: threading.Event, end: float) -> None:
         """Send traffic and show what comes of it, until told or until the end."""
-        output = self._output()
         with self._explained():
-            async with (
-                OrderedSender(self._settings) as sender,
-                Reader(self._settings, output.change) as reader,
-            ):
-                self._seen = reader.seen
-                arrivals = simulate(SEED, self._pace.start_ms, self._pace.start_ms + LONGEST_MS)
-                tasks = [
-                    asyncio.create_task(send_when_due(sender, arrivals, self._pace)),
-                    asyncio.create_task(reader.follow_topics()),
-                ]
-                try:
-                    with output:
-                        await self._show(output, sender, reader, tasks, told, end)
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(sender.flush(), LAST_FLUSH_SECONDS)
-                self._look_at_moment(sender)
+            async with DemoConsole(self._settings) as console:
+                result(f"Console {console.url}   open it in a browser")
+                result(f"Kafka {self._pair.broker.address}   Redis {self._pair.redis.url}")
+                await self._send_and_show(self._output(console.url), told, end)
+
+    async def _send_and_show(self, output: Output, told: threading.Event, end: float) -> None:
+        async with (
+            OrderedSender(self._settings) as sender,
+            Reader(self._settings, output.change) as reader,
+        ):
+            self._seen = reader.seen
+            arrivals = simulate(SEED, self._pace.start_ms, self._pace.start_ms + LONGEST_MS)
+            tasks = [
+                asyncio.create_task(send_when_due(sender, arrivals, self._pace)),
+                asyncio.create_task(reader.follow_topics()),
+            ]
+            try:
+                with output:
+                    await self._show(output, sender, reader, tasks, told, end)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(sender.flush(), LAST_FLUSH_SECONDS)
+            self._look_at_moment(sender)
 
     def finish(self) -> None:
         """Print what was seen, and complain if that was nothing.
@@ -140,8 +145,8 @@ class _Demo:
                 f"{self._worker.save_log()}"
             )
 
-    def _output(self) -> Output:
-        where = f"Kafka {self._pair.broker.address}   Redis {self._pair.redis.url}"
+    def _output(self, console: str) -> Output:
+        where = f"Console {console}   Kafka {self._pair.broker.address}   Redis {self._pair.redis.url}"
         return Screen(where) if sys.stdout.isatty() else PlainOutput()
 
     async def _show(

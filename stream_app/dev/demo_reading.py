@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,10 +19,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream_app.clock import monotonic_seconds
+from stream_app.figures import Numbers
 from stream_app.ingest.topic_specs import topic_specs
 from stream_app.ingest.topics import ALERT_TOPICS, DEAD_LETTERS, METRICS
-from stream_app.metrics.catalogue import RATE_BY_NAME
-from stream_app.metrics.rates import RateValue, rate_of
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options, redis_options
 
@@ -31,32 +30,6 @@ CAMPAIGNS_READ = 12
 RISKS_READ = 3
 POLL_MS = 200
 CLOSE_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The live metrics of one key, as its hash in Redis has them."""
-
-    fields: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def as_of(self) -> str:
-        """The end of its windows, RFC 3339; empty where there is nothing yet."""
-        return self.fields.get("as_of", "")
-
-    def count(self, window: str, name: str) -> float:
-        """A count of a window; 0 where it is not known."""
-        return float(self.fields.get(f"{window}.{name}") or 0)
-
-    def amounts(self, window: str, name: str) -> dict[str, float]:
-        """A sum of money of a window, by currency."""
-        amounts: dict[str, float] = orjson.loads(self.fields.get(f"{window}.{name}") or b"{}")
-        return amounts
-
-    def rate(self, window: str, name: str) -> RateValue:
-        """A rate of a window, with the interval that its counts give."""
-        rate = RATE_BY_NAME[name]
-        return rate_of(rate, {part: self.count(window, part) for part in (rate.numerator, *rate.denominator)})
 
 
 class Risk(NamedTuple):
@@ -70,7 +43,7 @@ class Risk(NamedTuple):
 class Seen:
     """All that was seen so far. ``changes`` are alerts as they were told, the newest last."""
 
-    everything: Numbers = Numbers()
+    everything: Numbers = field(default_factory=Numbers)
     campaigns: dict[str, Numbers] = field(default_factory=dict)
     firing: list[dict[str, Any]] = field(default_factory=list)
     risks: list[Risk] = field(default_factory=list)

@@ -26,8 +26,9 @@ from stream_app.settings import ENV_PREFIX, Settings, parse_duration
 LOG_BYTES = 64 * 1024
 _PROJECT = Path(__file__).parents[2]
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
-_OF_OTHER_SERVERS = ("kafka_", "redis_")
-"""What these settings start with is for servers that ask for certificates or passwords; ours do not."""
+_OF_OTHERS = ("kafka_", "redis_", "console_")
+"""What these settings start with is for servers that ask for certificates or passwords, which ours do not, and for
+the console, which is no part of the worker."""
 
 
 class DemoWorker:
@@ -106,7 +107,7 @@ class DemoWorker:
         variables["PYTHONPATH"] = f"{_PROJECT}{os.pathsep}{path}" if path else str(_PROJECT)
         variables["PYTHONUNBUFFERED"] = "1"
         for name in Settings.model_fields:
-            if not name.startswith(_OF_OTHER_SERVERS) and getattr(settings, name) is not None:
+            if not name.startswith(_OF_OTHERS) and getattr(settings, name) is not None:
                 variables[ENV_PREFIX + name.upper()] = _as_text(name, getattr(settings, name))
         variables[f"{ENV_PREFIX}DATA_DIR"] = self._directory
         return [f"{name}={value}" for name, value in variables.items()]

@@ -17,20 +17,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from stream_app.dev.demo_lines import (
-    Moment,
+from stream_app.dev.demo_lines import Moment, change_line, counted, status_line
+from stream_app.dev.demo_reading import Seen
+from stream_app.figures import (
+    Numbers,
     cart_words,
-    change_line,
     chat_words,
-    counted,
     hour_and_minute,
     percent,
     percent_and_interval,
-    status_line,
     summary_of,
     ticket_words,
 )
-from stream_app.dev.demo_reading import Numbers, Seen
 from stream_app.metrics.catalogue import TOTAL
 from stream_app.output import printable, result
 

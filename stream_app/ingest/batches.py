@@ -19,6 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream_app.clock import monotonic_seconds
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import End, find_ends
 from stream_app.ingest.records import read_forgivingly
@@ -137,6 +138,7 @@ class BatchConsumer(driver.Consumer):
         """Start with nothing to commit; called by Faust's service."""
         self.committable: dict[TP, int] = {}
         self.position_of: Callable[[TP], int | None] = lambda tp: None
+        self.took_commit: Callable[[float], None] = lambda seconds: None
 
     async def perform_seek(self) -> None:
         """Go to where the journals say that each input was left.
@@ -159,6 +161,14 @@ class BatchConsumer(driver.Consumer):
         except Exception as problem:  # noqa: BLE001 - as Faust; without an assignment it is an AssertionError
             self.log.warning("cannot seek to the committed offsets while partitions move: %r", problem)
         await self._seek_to_journals()
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, and tell how long that took."""
+        began = monotonic_seconds()
+        try:
+            return bool(await super()._commit(offsets))
+        finally:
+            self.took_commit(monotonic_seconds() - began)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)

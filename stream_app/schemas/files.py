@@ -11,7 +11,9 @@ from pathlib import Path
 from stream_app.schemas.alerts import alert_schema
 from stream_app.schemas.asyncapi import asyncapi_document
 from stream_app.schemas.events import cloud_event_schema, event_schemas
+from stream_app.schemas.grafana import dashboards
 from stream_app.schemas.markdown import PAGES
+from stream_app.schemas.prometheus import PATH, prometheus_page
 from stream_app.schemas.snapshots import snapshot_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +30,10 @@ def generated_files() -> dict[Path, str]:
         SCHEMAS / "metrics.snapshot.json": snapshot_schema(),
         SCHEMAS / "alert.json": alert_schema(),
         SCHEMAS / "asyncapi.json": asyncapi_document(),
+        **dashboards(),
     }
     texts = {path: pretty(document) + "\n" for path, document in documents.items()}
-    return texts | {path: page() for path, page in PAGES.items()}
+    return texts | {path: page() for path, page in PAGES.items()} | {PATH: prometheus_page()}
 
 
 def differences(root: Path = ROOT) -> list[str]:

@@ -40,13 +40,13 @@ def metrics_page() -> str:
         ]
         for one in RATES
     ]
-    return _page(
+    return page(
         "Metrics",
         f"Every count and every rate is in each of the windows {windows} and `total`, whose panes are "
         f"{format_duration(PANE_MS)} long. The snapshots on the topic `metrics` hold them as "
         "[metrics.snapshot.json](../../schemas/metrics.snapshot.json) says.",
-        f"## Counts\n\n{_table(['count', 'unit', 'dimensions', 'counts'], counts)}",
-        f"## Rates\n\n{_table(['rate', '=', 'dimensions', 'interval', 'meaning'], rates)}",
+        f"## Counts\n\n{table(['count', 'unit', 'dimensions', 'counts'], counts)}",
+        f"## Rates\n\n{table(['rate', '=', 'dimensions', 'interval', 'meaning'], rates)}",
         "A rate whose denominator is 0 is `null`. The interval is Wilson's; means carry none, "
         "and are in seconds.",
     )
@@ -65,13 +65,13 @@ def settings_page() -> str:
     example = (
         f'{ENV_PREFIX}CART_TIMEOUT=90m stream-app worker --config app.toml    # app.toml: cart_timeout = "1h"'
     )
-    return _page(
+    return page(
         "Settings",
         "Each is a variable, or a key of the TOML file named with `--config`, in lower case and without "
         f"`{ENV_PREFIX}`; the variable wins. Durations are a number and a unit: `500ms`, `90s`, `10m`, "
         "`24h`, `30d`.",
         f"```sh\n{example}\n```",
-        _table(["variable", "default", "allowed", "meaning"], rows),
+        table(["variable", "default", "allowed", "meaning"], rows),
     )
 
 
@@ -119,11 +119,11 @@ def topics_page() -> str:
         for topic in names
     ]
     alerts = "\n\n".join(f"### `{topic}`\n\n{_sentence(topic)}" for topic in topics.ALERT_TOPICS)
-    return _page(
+    return page(
         "Topics",
         f"All names begin with `{ENV_PREFIX}PREFIX` (`{DEFAULTS.prefix}`). The same for programs: "
         "[asyncapi.json](../../schemas/asyncapi.json).",
-        _table(["topic", "way", "key", "carries"], overview),
+        table(["topic", "way", "key", "carries"], overview),
         "## Topics in\n\nA value is one JSON object. Unknown fields are ignored; an optional field may be "
         "`null`. [CloudEvents 1.0](../../schemas/cloudevent.json), structured or in binary mode, is accepted "
         f"too. All seven have the same number of partitions (`{ENV_PREFIX}PARTITIONS`).",
@@ -138,7 +138,7 @@ def topics_page() -> str:
         _fields_table(alert_headers_schema(), "header"),
         f"### `{topics.DEAD_LETTERS}`\n\n{_sentence(topics.DEAD_LETTERS)}",
         _fields_table(dead_letter_headers_schema(), "header"),
-        _table(["reason", "meaning"], [[f"`{reason}`", text] for reason, text in REASON_MEANINGS.items()]),
+        table(["reason", "meaning"], [[f"`{reason}`", text] for reason, text in REASON_MEANINGS.items()]),
     )
 
 
@@ -162,8 +162,8 @@ def _input_topic(topic: str) -> str:
         [f"`{name}`", *_field_of_types(name, schemas), FIELD_MEANINGS[name]]
         for name in _by_need(names, schemas)
     ]
-    table = _table(["field", "type", "needed", "meaning"], rows)
-    return f"### `{topic}`\n\n{_sentence(topic)}\n\n" + "\n".join(types) + f"\n\n{table}"
+    fields = table(["field", "type", "needed", "meaning"], rows)
+    return f"### `{topic}`\n\n{_sentence(topic)}\n\n" + "\n".join(types) + f"\n\n{fields}"
 
 
 def _by_need(names: Iterable[str], schemas: dict[str, Json]) -> list[str]:
@@ -208,15 +208,17 @@ def _fields_table(schema: Json, title: str = "field") -> str:
         [f"`{name}`", type_text(one), "yes" if name in schema["required"] else "", one.get("description", "")]
         for name, one in schema["properties"].items()
     ]
-    return _table([title, "type", "always", "meaning"], rows)
+    return table([title, "type", "always", "meaning"], rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _page(title: str, *parts: str) -> str:
+def page(title: str, *parts: str) -> str:
+    """A generated page: the notice, the title, and the parts."""
     return "\n\n".join([NOTICE, f"# {title}", *parts]) + "\n"
 
 

@@ -32,7 +32,7 @@ class Reply(NamedTuple):
     content_type: str = "application/json"
 
 
-Route = Callable[[], Reply]
+Route = Callable[[], Reply | Awaitable[Reply]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -86,7 +86,8 @@ def _mend(problem: OSError) -> str:
 
 def _handler(route: Route) -> _Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
-        return _response(route())
+        reply = route()
+        return _response(reply if isinstance(reply, Reply) else await reply)
 
     return answer
 
@@ -107,7 +108,5 @@ async def _in_json(request: web.Request, handler: _Handler) -> web.StreamRespons
 
 
 def _response(reply: Reply) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(
-        status=reply.status, body=reply.body, content_type=reply.content_type, headers=headers
-    )
+    headers = {"Cache-Control": "no-store", "Content-Type": reply.content_type}
+    return web.Response(status=reply.status, body=reply.body, headers=headers)

@@ -66,6 +66,8 @@ _WRONG_TYPE = "WRONGTYPE"
 
 Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk]]
 """Everything that this worker holds."""
+Also = Callable[[int], list[Command]]
+"""What else is to be written at a time of the clock, in milliseconds."""
 Owns = Callable[[str, str], bool]
 """Whether this worker is responsible for a key of a dimension (``customer`` for customers)."""
 
@@ -83,12 +85,15 @@ class View(Protocol):
 class RedisView:
     """Writes snapshots, alerts and customers to Redis, in the background."""
 
-    def __init__(self, settings: Settings, lease: Lease, refill: Refill, owns: Owns) -> None:
+    def __init__(
+        self, settings: Settings, lease: Lease, refill: Refill, owns: Owns, also: Also = lambda clock_ms: []
+    ) -> None:
         self._prefix = settings.redis_prefix
         self._options = redis_options(settings)
         self._lease = lease
         self._refill = refill
         self._owns = owns
+        self._also = also
         self._waiting: dict[str, Snapshot | FiringAlert | CustomerRisk] = {}
         self._stream: list[bytes] = []
         self._refused: dict[str, str] = {}  # key → the type that it must have
@@ -97,6 +102,7 @@ class RedisView:
         self._marker = f"{self._prefix}view:{uuid4().hex}"
         self._count = 0
         self._noted = ""
+        self.errors = 0  # rounds of writing that failed
         self.available: bool | None = None
 
     def show(self, item: Snapshot | FiringAlert | CustomerRisk) -> None:
@@ -156,7 +162,7 @@ class RedisView:
         for item in items:
             commands += commands_of(item, self._prefix, clock_ms)
             commands = await self._write_full(client, commands)
-        await self._write(client, commands)  # the marker at least
+        await self._write(client, commands + self._also(clock_ms))  # the marker at least
         await self._write_stream(client)
 
     async def _write_stream(self, client: Any) -> None:
@@ -318,6 +324,7 @@ class RedisView:
 
     def _note_problem(self, problem: BaseException) -> None:
         self.available = False
+        self.errors += 1
         refuses = isinstance(problem, ResponseError)
         if self._noted != (noted := "refuses" if refuses else "away"):
             self._noted = noted

@@ -79,6 +79,10 @@ class RocksSlices:
         for index in range(SLICES):
             yield from _beginning_with(bytes((index,)) + kind.encode(), snapshot)
 
+    def count(self) -> int:
+        """See ``Slices``; an estimate of the database's."""
+        return self._database.property_int_value("rocksdb.estimate-num-keys") or 0
+
     def close(self) -> None:
         """See ``Slices``; the database goes from the disk."""
         if self._is_open:

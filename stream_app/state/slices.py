@@ -38,6 +38,9 @@ class Slices(Protocol):
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """The keys that begin with a kind (its letter and colon), and their bytes. Others may write meanwhile."""
 
+    def count(self) -> int:
+        """How many keys there are, or about how many."""
+
     def close(self) -> None:
         """Let go of all."""
 
@@ -76,6 +79,10 @@ class MemorySlices:
             for key, value in self.entries(index):
                 if key.startswith(kind):
                     yield key, value
+
+    def count(self) -> int:
+        """See ``Slices``."""
+        return sum(map(len, self._slices))
 
     def close(self) -> None:
         """See ``Slices``; what still reads them may read on."""

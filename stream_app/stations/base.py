@@ -26,6 +26,7 @@ from stream_app.sinks.tail import read_tail
 from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.state.journal import Entry, Forgetting, Journal, JournalRecord, nothing
 from stream_app.stations.alert_teller import AlertTeller
+from stream_app.vitals import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Surroundings(NamedTuple):
     publisher: Publisher
     view: View
     topics: TopicWatch
+    vitals: Vitals
 
 
 class Header(msgspec.Struct, array_like=True):
@@ -61,7 +63,7 @@ class Station:
     def __init__(self, number: int, journal: Journal, changelog: str, surroundings: Surroundings) -> None:
         self.number = number
         self.journal = journal
-        self.settings, self.rules, self.publisher, self.view, self._topic_watch = surroundings
+        self.settings, self.rules, self.publisher, self.view, self._topic_watch, self.vitals = surroundings
         self._changelog = changelog
         self._flushing = asyncio.Lock()
         self._is_over = False

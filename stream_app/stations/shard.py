@@ -109,6 +109,7 @@ class ShardStation(Station):
         self._say_held_back()
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
+        self.vitals.dead_letters.update(letter.reason.value for letter in out.dead_letters)
         header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)
         await self.write_epoch(entries, header, changes, self.shard.forgetting)
         self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}

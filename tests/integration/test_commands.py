@@ -322,10 +322,20 @@ def test_watch_prints_alerts_for_people_and_programs(settings: Settings, stream_
     publish(settings, "alerts.optout", json.dumps(ALERT).encode(), b"f")
     for_people = stream_app("watch", "alerts", "--from-beginning", "--limit", "1")
     assert for_people.returncode == 0, for_people.stderr
-    assert re.match(r"2026-11-22 10:00:10 +firing +critical +optout-spike +campaign:bad", for_people.stdout)
+    assert re.match(r"2026-11-22 10:00:10Z +firing +critical +optout-spike +campaign:bad", for_people.stdout)
     assert "\x1b" not in for_people.stdout
     for_programs = stream_app("watch", "alerts", "--from-beginning", "--limit", "1", "--json")
     assert json.loads(for_programs.stdout) == ALERT
+    ended = {
+        "state": "resolved",
+        "started_at": "2026-11-22T08:55:10.000Z",
+        "ended_at": "2026-11-22T10:00:10.000Z",
+    }
+    publish(settings, "alerts.optout", json.dumps(ALERT | ended).encode(), b"f")
+    resolved = stream_app("watch", "alerts", "--from-beginning", "--limit", "2").stdout.splitlines()[1]
+    assert re.match(
+        r"2026-11-22 10:00:10Z +resolved +critical +optout-spike +campaign:bad\S+  after 1h 5m  Too", resolved
+    )
 
 
 def test_watch_metrics_shows_rates_and_can_be_narrowed_down(
@@ -339,8 +349,10 @@ def test_watch_metrics_shows_rates_and_can_be_narrowed_down(
     assert answer.returncode == 0, answer.stderr
     (line,) = answer.stdout.splitlines()
     assert re.fullmatch(
-        r"2026-11-22 10:00:10  campaign:b +5m ctr 10\.0% \(100/1000\)  \|  total ctr .*", line
+        r"2026-11-22 10:00:10Z  campaign:b +5m ctr 10\.0% \(100/1000\)  \|  total ctr .*", line
     )
+    of_all_time = stream_app("watch", "metrics", "--from-beginning", "--limit", "1", "--window", "total")
+    assert re.fullmatch(r"\S+ \S+  campaign:[abc] +total ctr 10\.0% \(100/1000\)\n", of_all_time.stdout)
     other = stream_app("watch", "metrics", "--from-beginning", "--seconds", "1", "--dimension", "segment")
     assert other.stdout == ""
 

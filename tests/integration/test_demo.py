@@ -107,6 +107,7 @@ def test_numbers_alerts_and_a_summary(tmp_path: Path) -> None:
         assert started.process.returncode == 0, err
         assert err == ""
         assert len(below) == SERVERS_AND_WORKER and started.left_nothing()
+    assert re.match(r"Console http://127\.0\.0\.1:\d+/ ", out)
     assert re.search(r"^Kafka 127\.0\.0\.1:\d+   Redis redis://127\.0\.0\.1:\d+/0$", out, re.MULTILINE)
     assert re.search(r"events sent \([\d,]+/s\), [\d,]+ deliveries, open rate \d", out)
     assert re.search(r"ALERT firing   optout .*winback-last-chance", out)

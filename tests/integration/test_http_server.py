@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from asyncio import to_thread
+from asyncio import sleep, to_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from stream_app.failure import Failure
 from stream_app.settings import Settings, load_settings
-from stream_app.sinks.http_server import HttpServer, Reply, json_reply
+from stream_app.sinks.http_server import HttpServer, Reply, Route, json_reply
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,13 @@ def _broken() -> Reply:
     raise ZeroDivisionError("secret detail")
 
 
-ROUTES = {
+async def _slow() -> Reply:
+    await sleep(0.01)
+    return Reply(200, b"b 2\n", "text/plain; version=0.0.4; charset=utf-8")
+
+
+ROUTES: dict[str, Route] = {
+    "/slow": _slow,
     "/fine": lambda: json_reply(200, {"status": "fine"}),
     "/text": lambda: Reply(200, b"a 1\n", "text/plain"),
     "/broken": _broken,
@@ -134,3 +140,10 @@ async def test_an_address_that_is_not_this_machines_is_named_with_the_mend(
     ):
         async with HttpServer(_settings(monkeypatch, f"{host}:8080"), ROUTES):
             pass
+
+
+async def test_a_route_may_take_its_time_and_name_its_charset(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with HttpServer(_settings(monkeypatch), ROUTES) as server:
+        status, headers, body = await to_thread(_ask, server.url, "/slow")
+        assert (status, body) == (200, b"b 2\n")
+        assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaProducer
@@ -118,6 +119,10 @@ def test_what_could_not_be_delivered_before_a_kill_is_delivered_after_it_under_t
     assert status == 503
     assert "hook: takes nothing since " in body["reasons"][0]
     assert "1 waiting: it answers 503 Service Unavailable" in body["reasons"][0]
+    with urlopen(f"http://{program.http_address}/metrics", timeout=5) as answer:
+        metrics = answer.read().decode()
+    assert 'stream_app_notify_waiting{target="hook"} 1.0\n' in metrics
+    assert "stream_app_ready 0.0\n" in metrics
     program.kill()
     server.by_default = Answer()
     told = len(server.received)

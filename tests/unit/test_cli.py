@@ -31,6 +31,7 @@ COMMANDS = (
     "rules",
     "notify",
     "watch",
+    "top",
     "deadletters",
     "doctor",
 )

@@ -179,7 +179,7 @@ def test_compose_schema_bites() -> None:
 
 
 def test_compose_has_the_whole_flow() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "topics", "worker"}
+    assert set(SERVICES) == {"kafka", "redis", "topics", "worker", "prometheus", "grafana"}
     assert SERVICES["topics"]["command"] == ["topics", "create"]
     assert SERVICES["worker"]["command"] == ["worker"]
 

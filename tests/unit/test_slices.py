@@ -28,6 +28,12 @@ values = st.binary(max_size=9)
 changes = st.lists(st.tuples(st.sampled_from(NAMES), values | st.none()), max_size=8)
 
 
+def test_both_tell_how_many_keys_there_are() -> None:
+    for slices in (MemorySlices(), rocks_store().new_slices()):
+        slices.write([(name, b"1") for name in NAMES])
+        assert slices.count() == len(NAMES)
+
+
 def everything(slices: Slices) -> list[list[tuple[str, bytes]]]:
     return [sorted(slices.entries(index)) for index in range(SLICES)]
 

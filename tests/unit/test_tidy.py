@@ -19,7 +19,19 @@ PACKAGE = "stream_app"
 # A module imports from its own layer and those above it, never from one below. Names are relative to the package,
 # stand for what is inside them too, and the longest that fits wins; `*` fits anything but a dot.
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("clock", "failure", "garbage", "health", "lease", "output", "pulse", "settings", "stuck", "telemetry"),
+    (
+        "clock",
+        "failure",
+        "garbage",
+        "health",
+        "lease",
+        "output",
+        "pulse",
+        "settings",
+        "stuck",
+        "telemetry",
+        "vitals",
+    ),
     ("ingest",),
     ("metrics.catalogue", "metrics.cells"),  # the vocabulary of counts: what state counts and metrics emit
     ("state",),
@@ -27,15 +39,18 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("metrics",),
     ("alerts",),
     ("sinks",),
+    ("figures",),
     ("notifiers",),
+    ("prometheus",),
     ("schemas",),
     ("stations",),
     ("backtest",),
     ("lookout",),
     ("engine",),
+    ("prometheus.worker",),
     ("topology", "watchdog", "worker"),
     ("console",),
-    ("dev",),
+    ("dev", "top"),
     ("commands", "cli*", "__main__"),
 )
 # Where the engine may be imported. Everything between decode and rules is pure.

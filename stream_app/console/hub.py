@@ -1,0 +1,152 @@
+"""One reader for all viewers: looks at Redis once a second, and tells every viewer what has changed.
+
+Stands between the world and the server. A change is encoded once, whoever listens. Each has a number, so that a viewer
+whose connection broke goes on where it was; who was away for too long is told to begin anew. A viewer that does
+not keep up is let go, and comes back by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from redis.exceptions import RedisError
+
+from stream_app.alerts.rules import Rules
+from stream_app.clock import now_ms, to_rfc3339
+from stream_app.console.numbers import key_view
+from stream_app.console.reading import Reader
+from stream_app.console.world import World
+from stream_app.failure import Failure
+from stream_app.metrics.snapshots import split_key
+from stream_app.settings import ENV_PREFIX, Settings
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+CHANGES_KEPT = 60
+_WAITING_FOR_ONE = 20  # changes that a slow viewer may be behind
+_GZIP_LEVEL = 4
+
+Queue = asyncio.Queue[bytes | None]
+"""What a viewer is still to be sent; None: it is let go."""
+
+
+class Hub:
+    """The world, and those who look at it."""
+
+    def __init__(self, settings: Settings, rules: Rules) -> None:
+        self._settings = settings
+        self._reader = Reader(settings, rules)
+        self._world = World()
+        self._epoch = uuid4().hex[:8]
+        self._number = 0
+        self._changes: deque[tuple[int, bytes]] = deque(maxlen=CHANGES_KEPT)
+        self._viewers: set[Queue] = set()
+        self._whole: tuple[int, bytes] | None = None
+        self._looked_at_ms: int | None = None
+        self.problem = ""
+        """Why Redis cannot be read; empty if it can."""
+
+    @property
+    def viewers(self) -> int:
+        """How many look on now."""
+        return len(self._viewers)
+
+    async def run(self) -> None:
+        """Look and tell, until cancelled."""
+        async with self._reader:
+            while True:
+                began = asyncio.get_running_loop().time()
+                await self._look()
+                took = asyncio.get_running_loop().time() - began
+                await asyncio.sleep(max(0.05, LOOK_SECONDS - took))
+
+    def whole(self) -> bytes:
+        """Everything as JSON, compressed with gzip; made once for all who ask within a look."""
+        if self._whole is None or self._whole[0] != self._number:
+            content = {"id": self._id(self._number), **self._moment(), **self._world.whole()}
+            self._whole = self._number, gzip.compress(orjson.dumps(content), _GZIP_LEVEL)
+        return self._whole[1]
+
+    async def key(self, full_key: str) -> dict[str, Any] | None:
+        """All windows of a key such as ``campaign:spring-sale``, and its curves; None if there is no such key.
+
+        Raises:
+            Failure: Redis cannot be read.
+        """
+        dimension, name = split_key(full_key)
+        try:
+            fields = await self._reader.key(dimension, name)
+        except (RedisError, OSError) as problem:
+            raise Failure(f"Redis cannot be read ({problem})") from None
+        if not fields:
+            return None
+        return key_view(dimension, fields) | self._world.curves(full_key)
+
+    @contextmanager
+    def viewer(self, last_id: str) -> Iterator[Queue]:
+        """Somebody looks on from now; ``last_id`` is the last that they have."""
+        queue: Queue = asyncio.Queue(CHANGES_KEPT + _WAITING_FOR_ONE)
+        for message in self._since(last_id):
+            queue.put_nowait(message)
+        self._viewers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._viewers.discard(queue)
+
+    def _since(self, last_id: str) -> list[bytes]:
+        """What somebody has missed; that they must begin anew, where that is not known any more."""
+        epoch, _, number = last_id.partition("-")
+        oldest = self._changes[0][0] if self._changes else self._number + 1
+        if epoch == self._epoch and number.isdigit() and oldest - 1 <= int(number) <= self._number:
+            return [message for held, message in self._changes if held > int(number)]
+        return [b"event: anew\ndata: {}\n\n"]
+
+    async def _look(self) -> None:
+        clock_ms = now_ms()
+        change: dict[str, Any] = {}
+        try:
+            seen = await self._reader.look(clock_ms)
+        except (RedisError, OSError, TimeoutError) as problem:
+            self._note_problem(str(problem), clock_ms)
+        else:
+            self._note_problem("", clock_ms)
+            self._looked_at_ms = clock_ms
+            change = self._world.take(seen, clock_ms)
+        self._tell(change)
+
+    def _note_problem(self, problem: str, clock_ms: int) -> None:
+        if problem and not self.problem:
+            logger.warning("Redis cannot be read (%s); looking again, see %sREDIS", problem, ENV_PREFIX)
+            self.problem = f"Redis cannot be read since {to_rfc3339(clock_ms)}"
+        elif self.problem and not problem:
+            logger.info("Redis can be read again")
+            self.problem = ""
+
+    def _tell(self, change: dict[str, Any]) -> None:
+        self._number += 1
+        name = self._id(self._number)
+        data = orjson.dumps({**self._moment(), **change})
+        message = b"id: " + name.encode() + b"\nevent: change\ndata: " + data + b"\n\n"
+        self._changes.append((self._number, message))
+        for queue in list(self._viewers):
+            if queue.qsize() >= _WAITING_FOR_ONE + CHANGES_KEPT - 1:
+                self._viewers.discard(queue)
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(message)
+
+    def _moment(self) -> dict[str, Any]:
+        return {"at": now_ms(), "looked_at": self._looked_at_ms, "problem": self.problem}
+
+    def _id(self, number: int) -> str:
+        return f"{self._epoch}-{number}"

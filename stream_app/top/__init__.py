@@ -1,0 +1,1 @@
+"""``stream-app top``: what Redis holds, in a terminal. Stands behind the flow, where a dashboard would."""

@@ -1,0 +1,179 @@
+"""The console as a program: how it starts and ends, whom it lets in, and how a stream goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from stream_app.alerts.rules import load_rules
+from stream_app.console.hub import CHANGES_KEPT, Hub
+from stream_app.dev import EmbeddedRedis
+from tests.integration.conftest import CommandLine
+from tests.support.console_stage import ConsoleProcess, Shown, settings_of
+from tests.support.programs import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.embedded]
+
+TOKEN = "a-token-of-enough-length"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(url: str, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
+    """One request; a header's name is written with underscores."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, named)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.headers), answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def shown(redis_server: EmbeddedRedis) -> Iterator[Shown]:
+    held = Shown(redis_server)
+    yield held
+    held.client.close()
+
+
+@pytest.fixture(scope="module")
+def guarded(shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess]:
+    """A console that asks for a token."""
+    log = tmp_path_factory.mktemp("console") / "console.log"
+    with ConsoleProcess(settings_of(shown) | {"CONSOLE_TOKEN": TOKEN}, log) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/world", "/api/about", "/api/key?dimension=all&key=all", "/events", "/static/app.js"]
+)
+def test_nothing_is_told_without_the_token(guarded: ConsoleProcess, path: str) -> None:
+    assert ask(guarded.url, path).status == 401
+    assert ask(guarded.url, path, Authorization="Bearer wrong").status == 401
+    assert ask(guarded.url, path, Cookie="stream_app_console=9999999999999.0").status == 401
+
+
+def test_a_program_bears_the_token(guarded: ConsoleProcess) -> None:
+    assert ask(guarded.url, "/api/about", Authorization=f"Bearer {TOKEN}").status == 200
+    assert ask(guarded.url, "/").headers["Location"] == "/login"
+    assert ask(guarded.url, "/live").status == 200
+
+
+def test_another_site_cannot_log_in(guarded: ConsoleProcess) -> None:
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    answer = ask(guarded.url, "/login", "POST", f"token={TOKEN}", Origin="https://evil.example", **form)
+    assert answer.status == 403 and "Set-Cookie" not in answer.headers
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(guarded: ConsoleProcess) -> None:
+    for path in ("/login", "/api/world", "/nothing", "/static/app.css"):
+        headers = ask(guarded.url, path).headers
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy and headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_it_answers_to_its_own_names_only_and_ends_cleanly(shown: Shown, tmp_path: Path) -> None:
+    with ConsoleProcess(settings_of(shown), tmp_path / "log") as console:
+        assert ask(console.url, "/").status == 200
+        assert ask(console.url, "/api/world", Host="evil.example:8585").status == 421
+        assert ask(console.url, "/api/key?dimension=campaign&key=nobody").status == 404
+        assert ask(console.url, "/api/key?dimension=wrong&key=x").status == 404
+        assert ask(console.url, "/static/..%2f__init__.py").status == 404
+        stream = http.client.HTTPConnection(urlsplit(console.url).netloc, timeout=5)
+        stream.request("GET", "/events")
+        assert stream.getresponse().readline().startswith(b"retry:")
+        assert console.end() == 0
+        stream.close()
+    assert "Traceback" not in console.log.read_text()
+
+
+def test_a_port_that_is_taken_is_named(stream_app: CommandLine, guarded: ConsoleProcess) -> None:
+    ended = stream_app("console", STREAM_APP_CONSOLE_HTTP=urlsplit(guarded.url).netloc)
+    assert ended.returncode == 1 and "another program listens there" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"STREAM_APP_CONSOLE_HTTP": "0.0.0.0:0"}, 2, "STREAM_APP_CONSOLE_TOKEN"),
+        ({"STREAM_APP_CONSOLE_HTTP": "0.0.0.0:0", "STREAM_APP_CONSOLE_TOKEN": "secret"}, 2, "at least 16"),
+        ({"STREAM_APP_CONSOLE_HTTP": "nonsense"}, 2, "write host:port"),
+    ],
+)
+def test_a_wrong_start_names_the_mend(
+    stream_app: CommandLine, variables: dict[str, str], code: int, words: str
+) -> None:
+    ended = stream_app("console", **variables)
+    assert ended.returncode == code and words in ended.stderr
+    assert "secret" not in ended.stderr and "Traceback" not in ended.stderr
+
+
+async def test_a_viewer_goes_on_where_it_was_or_begins_anew(shown: Shown) -> None:
+    hub = Hub(shown.settings, load_rules(None))
+    looking = asyncio.create_task(hub.run())
+    try:
+        async with asyncio.timeout(10):
+            with hub.viewer("") as queue:
+                assert b"event: anew" in (await queue.get() or b"")
+                first = number_of(await queue.get())
+                shown.campaign("between")
+                after = await queue.get() or b""
+            with hub.viewer(first) as queue:
+                assert await queue.get() == after
+            for lost in ("other-1", f"{first}9999", "nonsense"):
+                with hub.viewer(lost) as queue:
+                    assert b"event: anew" in (await queue.get() or b"")
+            assert hub.viewers == 0
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_a_viewer_that_does_not_keep_up_is_let_go(shown: Shown) -> None:
+    hub = Hub(shown.settings, load_rules(None))
+    with hub.viewer("") as queue:
+        for _ in range(3 * CHANGES_KEPT):
+            hub._tell({})
+        assert hub.viewers == 0
+        held = [queue.get_nowait() for _ in range(queue.qsize())]
+        assert held[-1] is None and len(held) < 2 * CHANGES_KEPT
+
+
+def test_it_says_that_redis_is_away_and_goes_on(tmp_path: Path) -> None:
+    with EmbeddedRedis() as server:
+        shown = Shown(server)
+        shown.campaign("spring-sale")
+        with ConsoleProcess(settings_of(shown), tmp_path / "log") as console:
+
+            def world() -> dict[str, Any]:
+                held: dict[str, Any] = json.loads(gzip.decompress(ask(console.url, "/api/world").body))
+                return held
+
+            wait_until(lambda: "spring-sale" in world()["campaigns"], 10, "the campaign is there")
+            server.pause()
+            try:
+                wait_until(lambda: "cannot be read" in world()["problem"], 15, "it says so")
+                assert "spring-sale" in world()["campaigns"]
+            finally:
+                server.resume()
+            wait_until(lambda: world()["problem"] == "", 15, "it goes on")
+        shown.client.close()
+
+
+def number_of(message: bytes | None) -> str:
+    return (message or b"").splitlines()[0].removeprefix(b"id: ").decode()
