@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from stream_app.cli_churn import churn_app
 from stream_app.cli_console import console
 from stream_app.cli_rules import rules_app
 from stream_app.cli_shared import Json, Limit, check_files, do
@@ -76,6 +77,7 @@ deadletters_app = typer.Typer(
 app.add_typer(topics_app, name="topics")
 app.add_typer(deadletters_app, name="deadletters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(churn_app, name="churn")
 
 Reason = Annotated[
     str | None, typer.Option(help="Only those with this reason, such as late or invalid_event.")

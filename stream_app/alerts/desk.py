@@ -7,38 +7,57 @@ on the same shelf as the numbers they rest on, so that a crash can neither lose 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import nlargest
 
-from stream_app.alerts.churn import ChurnFacts, assess
+import msgspec
+
 from stream_app.alerts.detection import may_fire, observe
 from stream_app.alerts.echo_chamber import observe_echo
 from stream_app.alerts.lifecycle import (
     CUSTOMER,
     FIRING,
+    PENDING,
     AlertChange,
     AlertState,
     advance,
     advance_churn,
+    hold_back,
+    let_go,
     retire,
 )
 from stream_app.alerts.observation import Look, Observation
 from stream_app.alerts.rule import Condition, Rule, Rules
 from stream_app.alerts.silence import observe_silence, silence_due_ms
 from stream_app.alerts.spike_watch import SpikeWatch
+from stream_app.churn.facts import ChurnFacts
+from stream_app.churn.model import assess
+from stream_app.clock import HOUR_MS
 from stream_app.metrics.catalogue import PANE_MS, Dimension
 from stream_app.metrics.ledger import Ledger
 from stream_app.state.shelf import Drawer, Shelf
 
 ALERT_KIND = "a:"
+_QUOTA_KIND = "b:"
 _SEPARATOR = "\0"
 _WAKING = (Condition.NO_DATA, Condition.SPIKE)
 """What can come true without an event."""
 
 
+class _Quota(msgspec.Struct, array_like=True):
+    """How many churn alerts began in an hour, which is told by its number since 1970."""
+
+    hour: int = 0
+    begun: int = 0
+
+
 class AlertDesk:
     """All alerts of one shelf, by rule and key (``dimension:key``)."""
 
-    def __init__(self, shelf: Shelf, rules: Rules) -> None:
+    def __init__(self, shelf: Shelf, rules: Rules, shards: int = 1) -> None:
+        """``shards``: how many desks share the churn rule's ``most_per_hour``."""
         self._rules = rules
+        self._quotas = Drawer(shelf, _QUOTA_KIND, _Quota)
+        self._shards = shards
         self._drawer = Drawer(shelf, ALERT_KIND, AlertState)
         self._echoes = tuple(rule for rule in rules.rules if rule.condition is Condition.ECHO_CHAMBER)
         self._by_dimension = {
@@ -53,7 +72,9 @@ class AlertDesk:
         self._active: dict[str, AlertState] = {}
         """Of dimension keys; those of customers may be many, and stay on the shelf."""
         self.customers: set[str] = set()
-        """The customers with a churn alert."""
+        """The customers with a churn alert, one that waits for its turn, or one in its cool-off."""
+        self._waiting: dict[str, float] = {}
+        """The scores of those who wait."""
         for name, state in self._drawer.items():
             self._note(name, state)
 
@@ -119,16 +140,47 @@ class AlertDesk:
         return min((time_ms for time_ms in due if time_ms is not None and time_ms > now_ms), default=None)
 
     def judge_customer(
-        self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int
+        self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int, engaged_ms: int = -1
     ) -> list[AlertChange]:
-        """Assess a customer's risk of leaving; returns what changed."""
+        """Assess the risk that a customer leaves who engaged last at ``engaged_ms``; returns what changed. An alert that
+        begins waits for ``begin_waiting``."""
         rule = self._rules.churn
         if rule is None:
             return []
         name = _name(rule.name, CUSTOMER, customer_id)
         state = self._drawer.get(name) if customer_id in self.customers else None
-        step = advance_churn(rule, state, assess(facts), customer_id, as_of_ms, opted_out)
-        return self._keep(name, state, *step)
+        assessment = assess(facts, rule.model)._replace(engaged_ms=engaged_ms)
+        new, change = advance_churn(rule, state, assessment, customer_id, as_of_ms, opted_out)
+        if new is not None and change is not None and (state is None or state.last.state != FIRING):
+            new, change = hold_back(new), None
+        return self._keep(name, state, new, change)
+
+    def begin_waiting(self, as_of_ms: int) -> list[AlertChange]:
+        """Let the churn alerts that wait begin, the worst first, as many as the hour still has room for."""
+        rule = self._rules.churn
+        if rule is None or not self._waiting:
+            return []
+        hour = as_of_ms // HOUR_MS
+        quota = self._quotas.get(rule.name)
+        begun = quota.begun if quota is not None and quota.hour >= hour else 0
+        room = len(self._waiting)
+        if rule.most_per_hour is not None:
+            room = min(room, max(0, -(-rule.most_per_hour // self._shards) - begun))
+        worst = nlargest(room, self._waiting.items(), key=lambda item: (item[1], item[0]))
+        changes: list[AlertChange] = []
+        for customer_id, _ in worst:
+            name = _name(rule.name, CUSTOMER, customer_id)
+            state = self._drawer.get(name)
+            if state is not None:
+                changes += self._keep(name, state, *let_go(state, as_of_ms))
+        if worst and rule.most_per_hour is not None:
+            self._quotas.put(rule.name, _Quota(max(hour, quota.hour if quota else 0), begun + len(worst)))
+        return changes
+
+    @property
+    def held_back(self) -> int:
+        """How many churn alerts wait for their turn."""
+        return len(self._waiting)
 
     def forget_customer(self, customer_id: str, as_of_ms: int) -> list[AlertChange]:
         """End what is told of a customer who was silent for longer than the retention."""
@@ -173,6 +225,9 @@ class AlertDesk:
     def _note(self, name: str, state: AlertState) -> None:
         if state.last.dimension == CUSTOMER:
             self.customers.add(state.last.key)
+            self._waiting.pop(state.last.key, None)
+            if state.last.state == PENDING:
+                self._waiting[state.last.key] = state.last.value or 0.0
         else:
             self._active[name] = state
 
@@ -183,6 +238,7 @@ class AlertDesk:
             self._active.pop(name, None)
             if old.last.dimension == CUSTOMER:
                 self.customers.discard(old.last.key)
+                self._waiting.pop(old.last.key, None)
             self._drawer.delete(name)
         elif new is not None and new is not old:
             self._note(name, new)

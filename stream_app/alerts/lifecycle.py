@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from stream_app.alerts.churn import Assessment, ChurnRule
+from stream_app.alerts.churn import ChurnRule
 from stream_app.alerts.observation import Observation
 from stream_app.alerts.rule import CHURN, SEVERITIES, Rule
+from stream_app.churn.model import Assessment
 
 PENDING: Literal["pending"] = "pending"
 FIRING: Literal["firing"] = "firing"
@@ -72,7 +73,8 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 class AlertState(msgspec.Struct, frozen=True, array_like=True):
     """A pending or firing alert; an inactive one has no state. Holds the last change that was told, and since when an
-    alert that still fires has had no reason to (see ``Rule.keep_firing_ms``)."""
+    alert that still fires has had no reason to (see ``Rule.keep_firing_ms``). Of churn, one that waits for its turn to
+    be told is pending and untold, and one that has resolved lasts through its cool-off."""
 
     last: AlertChange
     calm_since_ms: int | None = None
@@ -134,18 +136,23 @@ def advance_churn(
     """Take one customer's churn alert one assessment further.
 
     It fires from the band ``alert_from`` on, tells once of each higher band, keeps the highest band it has
-    told of, and resolves below the score ``resolve``. An opt-out is a fact and no risk: it never fires, and
-    it ends a firing alert at once (also in the instant it began: no other alert can follow).
+    told of, and resolves when the customer has engaged since it began, or below the score ``resolve``. An opt-out is a
+    fact and no risk: it never fires, and it ends a firing alert at once (also in the instant it began: no other alert
+    can follow).
     """
-    band = rule.band_of(assessment.score)
-    if state is None:
+    band = rule.band_for(assessment)
+    if state is None or state.last.state != FIRING:
+        if state is not None and _cools_off(rule, state.last, as_of_ms) and not opted_out:
+            return state, None
         if opted_out or rule.rank(band) < rule.rank(rule.alert_from):
             return None, None
         return _tell(_churn_change(rule, assessment, customer_id, as_of_ms, band))
     last = state.last
     end = max(as_of_ms, last.started_at_ms)
-    if opted_out or (assessment.score < rule.resolve and as_of_ms > last.started_at_ms):
-        return None, msgspec.structs.replace(
+    has_engaged = assessment.engaged_ms > last.started_at_ms or not assessment.is_silent
+    is_back = has_engaged or assessment.score < rule.resolve
+    if opted_out or (is_back and as_of_ms > last.started_at_ms):
+        change = msgspec.structs.replace(
             last,
             state=RESOLVED,
             as_of_ms=end,
@@ -155,12 +162,28 @@ def advance_churn(
             reasons=assessment.reasons,
             opted_out=opted_out,
         )
+        return (None if opted_out or not rule.cool_off_ms else AlertState(change)), change
     if rule.rank(band) <= rule.rank(last.band):
         return state, None
     change = _churn_change(rule, assessment, customer_id, end, band)
     return _tell(
         msgspec.structs.replace(change, started_at_ms=last.started_at_ms, revision=last.revision + 1)
     )
+
+
+def hold_back(state: AlertState) -> AlertState:
+    """A churn alert that has just begun, made to wait for its turn; nobody has been told."""
+    return AlertState(msgspec.structs.replace(state.last, state=PENDING))
+
+
+def let_go(state: AlertState, as_of_ms: int) -> Step:
+    """The turn of one that waited: it begins now."""
+    now_ms = max(as_of_ms, state.last.as_of_ms)
+    return _tell(msgspec.structs.replace(state.last, state=FIRING, started_at_ms=now_ms, as_of_ms=now_ms))
+
+
+def _cools_off(rule: ChurnRule, last: AlertChange, as_of_ms: int) -> bool:
+    return last.state == RESOLVED and as_of_ms - (last.ended_at_ms or 0) < rule.cool_off_ms
 
 
 def _tell(change: AlertChange) -> Step:

@@ -5,11 +5,13 @@ Stands between ``tables`` and ``rules``. Which keys a rule has depends on its co
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from stream_app.alerts.churn import ChurnRule
 from stream_app.alerts.rule import KINDS, SEVERITIES, Condition, Rule
 from stream_app.alerts.tables import Table, nearest
+from stream_app.churn.model import ChurnModel, ModelError, load_model, shipped_model
 from stream_app.clock import HOUR_MS, SECOND_MS
 from stream_app.metrics.catalogue import (
     COUNT_BY_NAME,
@@ -40,7 +42,10 @@ _OWN_KEYS: Final = {
     Condition.ECHO_CHAMBER: ("resolve", "minimum_denominator", "predecessors"),
 }
 _KEYS = tuple(dict.fromkeys([*_COMMON_KEYS, *(key for keys in _OWN_KEYS.values() for key in keys)]))
-_CHURN_KEYS = ("name", "bands", "alert_from", "resolve", "severity", "runbook")
+_CHURN_KEYS = (
+    *("name", "bands", "alert_from", "resolve", "severity", "runbook"),
+    *("cool_off", "most_per_hour", "model"),
+)
 _BANDS = "{ watch = 0.5, at_risk = 0.7, lost = 0.9 }"
 _LARGEST_MEAN = 1e12
 _LARGEST_RISE = 100.0
@@ -247,7 +252,28 @@ def read_churn_rule(table: Table) -> ChurnRule:
     severity.only(names)
     alerting = names[names.index(alert_from) :]
     severities = tuple((band, severity.choice(band, SEVERITIES)) for band in alerting)
-    return ChurnRule(table.name_of_rule(), bands, alert_from, resolve, severities, table.runbook())
+    return ChurnRule(
+        name=table.name_of_rule(),
+        bands=bands,
+        alert_from=alert_from,
+        resolve=resolve,
+        severities=severities,
+        runbook=table.runbook(),
+        cool_off_ms=table.duration("cool_off", "0s"),
+        most_per_hour=_whole(table, "most_per_hour", "1000") if "most_per_hour" in table.values else None,
+        model=_model(table),
+    )
+
+
+def _model(table: Table) -> ChurnModel:
+    """The model that the table names, by a path from the rules file, or the shipped one."""
+    name = table.take("model", str, '"my-model.toml"', needed=False)
+    if name is None:
+        return shipped_model()
+    try:
+        return load_model(Path(table.file).parent / name)
+    except ModelError as problem:
+        raise table.wrong("model", f"is of no use: {problem}") from None
 
 
 def _bands(table: Table) -> tuple[tuple[str, float], ...]:

@@ -178,6 +178,8 @@ def _churn_summary(change: AlertChange) -> str:
     head = f"Resolved after {_lasted(change)}: customer {change.key}"
     if change.opted_out:
         return f"{head} has opted out, so there is no risk left to watch."
+    if change.resolve is not None and (change.value or 0) >= change.resolve:
+        return f"{head} has engaged again, {score}."
     return f"{head} is back, {score}, below {change.resolve or 0:.2f}."
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from stream_app.alerts.churn import ChurnFacts
 from stream_app.alerts.desk import ALERT_KIND, AlertDesk
 from stream_app.alerts.lifecycle import AlertChange, AlertState
 from stream_app.alerts.rules import Rules
 from stream_app.alerts.watch import MetricWatch
 from stream_app.backtest.tidy_shelf import TidyShelf
+from stream_app.churn.facts import ChurnFacts
 from stream_app.clock import HOUR_MS
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import Partial
@@ -56,6 +56,7 @@ class Judge:
     def assess_facts(self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int) -> None:
         """Assess one customer by what is known of them."""
         self._changes += self._customer_desk.judge_customer(customer_id, facts, opted_out, as_of_ms)
+        self._changes += self._customer_desk.begin_waiting(as_of_ms)
 
     def forget(self, customer_ids: Iterable[str], watermark_ms: int) -> None:
         """End what is told of customers who were silent for the retention."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isclose
 
-from stream_app.alerts.churn import ChurnFacts
 from stream_app.alerts.lifecycle import FIRING, PENDING, RESOLVED, AlertChange
 from stream_app.alerts.rules import Rules
+from stream_app.churn.facts import ChurnFacts
 from stream_app.settings import format_duration
 
 STATES = (FIRING, PENDING, RESOLVED)

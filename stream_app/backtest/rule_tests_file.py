@@ -11,7 +11,6 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
-from stream_app.alerts.churn import ChurnFacts
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import SEVERITIES, Rules, RulesError, load_rules
 from stream_app.alerts.tables import Table, TableError, nearest
@@ -25,6 +24,7 @@ from stream_app.backtest.rule_tests import (
     Series,
 )
 from stream_app.backtest.series import expand
+from stream_app.churn.facts import ChurnFacts
 from stream_app.clock import DAY_MS, from_datetime
 from stream_app.metrics.catalogue import COUNT_BY_NAME, PANE_MS, Dimension, Unit, counts_of
 

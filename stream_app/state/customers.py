@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from stream_app.state.firsts import First, Firsts, earlier
+from stream_app.state.habits import Habits
 from stream_app.state.signs import Signs, Streak
 from stream_app.state.suspicion import Click, Delivered, Recent
 
@@ -35,6 +36,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     signs: Signs | None = None
     delivered: Delivered | None = None
     recent: Recent | None = None
+    habits: Habits | None = None
 
     @property
     def opted_out(self) -> bool:
@@ -46,6 +48,17 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
         if self.signs is None:
             self.signs = Signs()
         return self.signs
+
+    def used_to(self) -> Habits:
+        """The habits, to be changed."""
+        if self.habits is None:
+            self.habits = Habits()
+        return self.habits
+
+    def last_answer_ms(self) -> int:
+        """When the person last opened or clicked a message; -1 for never."""
+        clicked = (click.time_ms for click in self.recent.clicks if click.is_person) if self.recent else ()
+        return max(self.mail.made_good_ms, *clicked, -1)
 
     def unanswered(self) -> tuple[int, bool]:
         """Deliveries since the last open or click by the person, and whether there ever was one."""

@@ -66,6 +66,7 @@ class Mail:
         if segment:
             self._once(reached, segment, time_ms, _REACHED)
         customer.mail.add(time_ms)
+        customer.used_to().receive(time_ms)
         customer.delivered = self._suspicion.deliver(
             customer.delivered, campaign, time_ms, self._watermark.current_ms
         )
@@ -89,10 +90,10 @@ class Mail:
         self._first(opens, event.campaign_id, First(time_ms, event.segment or None), _UNIQUE_OPENS)
         after = customer.first_engagement(event.campaign_id)
         if after != before:
-            if before is not None:
-                self._unique(event.campaign_id, before, _UNIQUE_ENGAGED, -1)
-            if after is not None:
-                self._unique(event.campaign_id, after, _UNIQUE_ENGAGED, 1)
+            for first, number in ((before, -1), (after, 1)):
+                if first is not None:
+                    self._unique(event.campaign_id, first, _UNIQUE_ENGAGED, number)
+                    customer.used_to().answer(first.time_ms, number)
         customer.mail.make_good(time_ms)
 
     def click(self, customer: Customer, event: EmailClicked, time_ms: int) -> None:
@@ -102,7 +103,7 @@ class Mail:
         before = counted(customer, recent, campaign)
         click = Click(time_ms, campaign, event.segment or None, number_of(event.link_url), told_by(event))
         self._suspicion.click(recent, click, customer.delivered or [])
-        self._apply(before, counted(customer, recent, campaign))
+        self._apply(customer, before, counted(customer, recent, campaign))
 
     def opt_out(self, customer: Customer, event: EmailOptedOut, time_ms: int) -> None:
         """The customer unsubscribed, or a machine did: it counts in any case."""
@@ -112,7 +113,7 @@ class Mail:
         before = counted(customer, recent, campaign)
         self._leave(customer, optouts, event, time_ms, _OPTOUTS)
         self._suspicion.opt_out(recent, OptOut(time_ms, campaign), customer.delivered or [])
-        self._apply(before, counted(customer, recent, campaign))
+        self._apply(customer, before, counted(customer, recent, campaign))
         self._audience.opted_out(event.customer_id, time_ms)
         customer.felt().opted_out = True
 
@@ -136,19 +137,23 @@ class Mail:
         if recent.clicks or recent.optouts:
             before = counted(customer, recent, campaign)
             self._suspicion.look_again(recent, customer.delivered or [])
-            self._apply(before, counted(customer, recent, campaign))
+            self._apply(customer, before, counted(customer, recent, campaign))
         elif recent.is_empty:
             customer.recent = None
 
-    def _apply(self, before: Counted, after: Counted) -> None:
+    def _apply(self, customer: Customer, before: Counted, after: Counted) -> None:
         """Count the difference."""
         gather = self._tallies.gather
         for (slot, campaign, segment, time_ms), number in after.items():
             difference = number - before.pop((slot, campaign, segment, time_ms), 0)
             if difference:
                 gather(slot, campaign, segment, None, time_ms, difference)
+                if slot == _UNIQUE_ENGAGED:
+                    customer.used_to().answer(time_ms, difference)
         for (slot, campaign, segment, time_ms), number in before.items():
             gather(slot, campaign, segment, None, time_ms, -number)
+            if slot == _UNIQUE_ENGAGED:
+                customer.used_to().answer(time_ms, -number)
 
     def _leave(
         self,

@@ -34,6 +34,7 @@ from stream_app.state.journal import Expired, Rounds
 from stream_app.state.lifecycle import Touched
 from stream_app.state.lifecycles import LIFECYCLE_KINDS, Lifecycles
 from stream_app.state.mail import Mail
+from stream_app.state.review import Review
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.standings import CAMPAIGN_PREFIX, SEGMENTS_KIND, Standings
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
@@ -99,6 +100,7 @@ class Shard:
         self._seen = {topic: SeenIds() for topic in INPUT_TOPICS}
         self._restore_seen()
         self._rounds = Rounds()
+        self._review = Review(shelf.slices, CUSTOMER_KIND, self.watermark.current_ms)
         self._dead_letters: list[DeadLetter] = []
         self._changed_customers: dict[str, Customer] = {}
         self.duplicates = 0
@@ -174,6 +176,22 @@ class Shard:
         customers, self._changed_customers = self._changed_customers, {}
         self.unflushed = 0
         return ShardFlush(ShardHeader(self.watermark.current_ms, progress), keys, letters, customers)
+
+    def review_is_due(self) -> bool:
+        """Whether it is anyone's turn to be looked at although nothing came."""
+        return self._review.is_due(self.watermark.current_ms)
+
+    def take_reviewed(self) -> dict[str, Customer]:
+        """The customers at rest whose turn it is, a bounded number of them; they are not to be changed."""
+        horizon_ms = self.watermark.current_ms - self._settings.retention
+        found = {}
+        for name in self._review.take(self.watermark.current_ms):
+            data = self._shelf.at_rest(CUSTOMER_KIND + name)
+            if data is not None and self._shelf.is_clean(CUSTOMER_KIND + name):
+                customer = self.customers.decode(data)
+                if customer.last_seen_ms >= horizon_ms:
+                    found[name] = customer
+        return found
 
     def key_changes(self, changes: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
         """What an earlier epoch changed of the counts, to be published again after a crash."""

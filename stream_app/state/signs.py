@@ -15,6 +15,8 @@ from stream_app.metrics.cells import slot_of
 
 STREAK_KEPT = 12
 """How many times a streak remembers; more of the same says no more."""
+_TROUBLE_KEPT = 4
+"""The same of what is rarer than mail."""
 
 _CARTS_ABANDONED = slot_of("carts_abandoned")
 _CARTS_PURCHASED = slot_of("carts_purchased")
@@ -31,7 +33,7 @@ class Streak(msgspec.Struct, array_like=True, gc=False):
     made_good_ms: int = -1
     times: list[int] = []
 
-    def add(self, time_ms: int) -> None:
+    def add(self, time_ms: int, most: int = STREAK_KEPT) -> None:
         """It happened."""
         times = self.times
         if time_ms <= self.made_good_ms:
@@ -40,7 +42,7 @@ class Streak(msgspec.Struct, array_like=True, gc=False):
             times.append(time_ms)
         else:
             insort(times, time_ms)
-        if len(times) > STREAK_KEPT:
+        if len(times) > most:
             del times[0]
 
     def take_back(self, time_ms: int) -> None:
@@ -59,7 +61,8 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
     """What else than silence bears on whether a customer leaves.
 
     ``carts``: abandoned since the last purchase; ``chats``: missed since the last answered one; ``ratings``: of 1
-    or 2 since the last of 4 or 5. ``tickets_reopened`` counts the reopenings of tickets that are open still.
+    or 2 since the last of 4 or 5. ``tickets_reopened`` counts the reopenings of tickets that are open still. Of
+    purchases it is how many, and the times of the first and the last, -1 without any.
     """
 
     carts: Streak = msgspec.field(default_factory=Streak)
@@ -68,6 +71,9 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
     tickets_open: int = 0
     tickets_reopened: int = 0
     opted_out: bool = False
+    purchases: int = 0
+    first_purchase_ms: int = -1
+    last_purchase_ms: int = -1
 
     def feel(self, slot: int, number: int, time_ms: int) -> None:
         """A lifecycle of the customer counted a number at a time, or took it back."""
@@ -75,15 +81,23 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
             _happen(self.carts, number, time_ms)
         elif slot == _CHATS_MISSED:
             _happen(self.chats, number, time_ms)
-        elif slot == _CARTS_PURCHASED and number > 0:
-            self.carts.make_good(time_ms)
+        elif slot == _CARTS_PURCHASED:
+            self._buy(number, time_ms)
         elif slot == _CHATS_ANSWERED and number > 0:
             self.chats.make_good(time_ms)
+
+    def _buy(self, number: int, time_ms: int) -> None:
+        self.purchases += number
+        if number > 0:
+            self.carts.make_good(time_ms)
+            self.last_purchase_ms = max(self.last_purchase_ms, time_ms)
+            if self.first_purchase_ms < 0 or time_ms < self.first_purchase_ms:
+                self.first_purchase_ms = time_ms
 
     def feel_rating(self, rating: int, time_ms: int) -> None:
         """The customer rated a chat or a ticket, 1 to 5."""
         if rating <= _LOW_RATING:
-            self.ratings.add(time_ms)
+            self.ratings.add(time_ms, _TROUBLE_KEPT)
         elif rating >= _GOOD_RATING:
             self.ratings.make_good(time_ms)
 
@@ -95,6 +109,6 @@ class Signs(msgspec.Struct, array_like=True, gc=False):
 
 def _happen(streak: Streak, number: int, time_ms: int) -> None:
     if number > 0:
-        streak.add(time_ms)
+        streak.add(time_ms, _TROUBLE_KEPT)
     else:
         streak.take_back(time_ms)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from stream_app.alerts.churn import ChurnFacts, assess, fewest_unanswered
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
+from stream_app.churn.facts import ChurnFacts, facts_of, last_engaged_ms
+from stream_app.churn.model import assess, shipped_model
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
-
-_NEVER = 2.0
-"""Above every score."""
 
 
 class Assessed(NamedTuple):
@@ -34,31 +32,32 @@ class CustomerWatch:
         self._rule = rules.churn
         self._desk = desk
         self._in_band: set[str] = set()
-        self._lowest_band = self._rule.bands[0][1] if self._rule else _NEVER
-        self._fewest_unanswered = fewest_unanswered(self._lowest_band)
+        self._model = self._rule.model if self._rule else shipped_model()
 
     def assess(self, customers: Mapping[str, Customer], watermark_ms: int) -> Assessed:
-        """Assess the customers that events or time have touched."""
+        """Assess the customers that events or time have touched, or whose turn it is to be looked at."""
         changes: list[AlertChange] = []
         risks: list[CustomerRisk] = []
-        told, in_band, unremarkable = self._desk.customers, self._in_band, self._unremarkable
-        for customer_id in sorted(
-            name
-            for name, customer in customers.items()
-            if name in told or name in in_band or not unremarkable(customer)
-        ):
+        told, in_band = self._desk.customers, self._in_band
+        for customer_id in sorted(customers):
             customer = customers[customer_id]
+            was_in_band = customer_id in in_band
+            if not (was_in_band or customer_id in told or _may_be_silent(customer)):
+                continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
-            changes += self._desk.judge_customer(
-                customer_id, facts_of(customer), customer.opted_out, as_of_ms
-            )
-            risk = self._risk(customer_id, customer)
+            facts = facts_of(customer, as_of_ms)
+            risk = self._risk(customer_id, customer, facts)
+            if risk.band is not None or customer_id in told:
+                changes += self._desk.judge_customer(
+                    customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
+                )
             if risk.band is not None:
                 in_band.add(customer_id)
                 risks.append(risk)
-            elif customer_id in in_band:
+            elif was_in_band:
                 in_band.discard(customer_id)
                 risks.append(risk)
+        changes += self._desk.begin_waiting(watermark_ms)
         return Assessed(changes, risks)
 
     def forget(self, customer_ids: Iterable[str], watermark_ms: int) -> Assessed:
@@ -72,39 +71,25 @@ class CustomerWatch:
                 risks.append(CustomerRisk(customer_id, 0.0, None, (), 0))
         return Assessed(changes, risks)
 
-    def look_again(self, customer_id: str, customer: Customer) -> CustomerRisk | None:
+    def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        risk = self._risk(customer_id, customer)
+        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
+        risk = self._risk(customer_id, customer, facts)
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
         return risk
 
-    def _unremarkable(self, customer: Customer) -> bool:
-        """Whether a customer's score is below every band, by a look that spares nearly all of them the whole sum."""
-        if customer.signs is None and len(customer.mail.times) < self._fewest_unanswered:
-            return True
-        return assess(facts_of(customer)).score < self._lowest_band
-
-    def _risk(self, customer_id: str, customer: Customer) -> CustomerRisk:
-        score, reasons = assess(facts_of(customer))
+    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
+        assessment = assess(facts, self._model)
         rule = self._rule
-        band = None if rule is None or customer.opted_out else rule.band_of(score)
-        return CustomerRisk(customer_id, score, band, tuple(reasons), customer.last_seen_ms)
+        band = None if rule is None or customer.opted_out else rule.band_for(assessment)
+        return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
 
 
-def facts_of(customer: Customer) -> ChurnFacts:
-    """What the churn score asks of a customer."""
-    signs = customer.signs
-    unanswered, answered_before = customer.unanswered()
-    if signs is None:
-        return ChurnFacts(unanswered, answered_before)
-    return ChurnFacts(
-        unanswered=unanswered,
-        answered_before=answered_before,
-        tickets_open=signs.tickets_open,
-        tickets_reopened=signs.tickets_reopened,
-        carts_abandoned=len(signs.carts.times),
-        chats_missed=len(signs.chats.times),
-        rating_low=len(signs.ratings.times),
-    )
+def _may_be_silent(customer: Customer) -> bool:
+    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
+    mail = customer.mail
+    if mail.times and (mail.made_good_ms >= 0 or customer.recent is not None):
+        return True
+    return customer.signs is not None and customer.signs.purchases > 0

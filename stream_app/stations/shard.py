@@ -57,13 +57,14 @@ class ShardStation(Station):
         held = self._held
         self._dead_letters = DeadLetters(self.number, self.settings, self.publisher, held.dead_letters_end)
         self.shard = Shard(self.journal.shelf, held.shard, self.settings, now_ms(), written)
-        self.desk = AlertDesk(self.journal.shelf, self.rules)
+        self.desk = AlertDesk(self.journal.shelf, self.rules, self.settings.partitions)
         self._applied: dict[str, int] = {}
         self._told_watermark_ms = 0
         self._told_at_ms = 0
         self._untold_campaigns = set(self.shard.standings.campaigns())
         self._standings_told_at_ms = 0
         self._watch = CustomerWatch(self.rules, self.desk)
+        self._held_back = False
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
@@ -72,7 +73,7 @@ class ShardStation(Station):
 
     async def flush_changes(self) -> None:
         """Journal and publish what has changed since the last flush."""
-        if self.shard.has_changes():
+        if self.shard.has_changes() or self.shard.review_is_due():
             await self._flush([])
         elif self._owes_word():
             await self._publish([])
@@ -88,7 +89,7 @@ class ShardStation(Station):
         for number, (customer_id, customer) in enumerate(self.shard.customers.items()):
             if number % _CUSTOMERS_AT_ONCE == 0:
                 yield None
-            risk = self._watch.look_again(customer_id, customer)
+            risk = self._watch.look_again(customer_id, customer, self.shard.watermark.current_ms)
             if risk is not None:
                 yield risk
 
@@ -102,9 +103,10 @@ class ShardStation(Station):
             )
             self.shard.skipped = 0
         watermark_ms = self.shard.watermark.current_ms
-        assessed = self._watch.assess(out.customers, watermark_ms)
+        assessed = self._watch.assess({**self.shard.take_reviewed(), **out.customers}, watermark_ms)
         forgotten = self._watch.forget(self._take_forgotten(), watermark_ms)
         changes += [*assessed.changes, *forgotten.changes]
+        self._say_held_back()
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
         self.vitals.dead_letters.update(letter.reason.value for letter in out.dead_letters)
@@ -115,6 +117,18 @@ class ShardStation(Station):
         for risk in (*assessed.risks, *forgotten.risks):
             self.view.show(risk)
         await self.tell_alerts(changes, header)
+
+    def _say_held_back(self) -> None:
+        """Say it when churn alerts begin to be held back, and when none is any more."""
+        held_back = self.desk.held_back
+        if bool(held_back) != self._held_back:
+            self._held_back = bool(held_back)
+            word = (
+                f"{held_back} are held back until the next hours"
+                if held_back
+                else "none is held back any more"
+            )
+            logger.warning("shard %d: churn alerts: %s; see most_per_hour in the rules", self.number, word)
 
     def _take_forgotten(self) -> list[str]:
         """The customers that the last epochs forgot, because they were silent for the retention."""

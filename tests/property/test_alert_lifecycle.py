@@ -6,12 +6,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.alerts.churn import Assessment
 from stream_app.alerts.detection import observe
 from stream_app.alerts.lifecycle import AlertChange, AlertState, Step, advance, advance_churn
 from stream_app.alerts.message import alert_id, alert_record
 from stream_app.alerts.observation import Evidence, Observation
 from stream_app.alerts.rules import SEVERITIES, Rule, load_rules
+from stream_app.churn.model import Assessment
 
 RULES = load_rules()
 RULE = next(rule for rule in RULES.rules if rule.name == "abandonment-high")

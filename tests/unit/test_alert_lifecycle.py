@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stream_app.alerts.churn import Assessment, ChurnRule
+from stream_app.alerts.churn import ChurnRule
 from stream_app.alerts.detection import observe
 from stream_app.alerts.lifecycle import (
     AlertChange,
@@ -16,9 +16,10 @@ from stream_app.alerts.lifecycle import (
     fingerprint,
     retire,
 )
-from stream_app.alerts.message import alert_id
+from stream_app.alerts.message import alert_id, alert_json
 from stream_app.alerts.observation import Counts, Evidence, Observation
 from stream_app.alerts.rules import Condition, Rule, load_rules
+from stream_app.churn.model import Assessment
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from stream_app.metrics.catalogue import COUNT_BY_NAME
 
@@ -290,7 +291,7 @@ def test_churn_fires_rises_and_resolves() -> None:
         ("firing", "lost", "critical"),  # once, though the score falls and rises again
         ("resolved", None, "critical"),
     ]
-    assert state is None
+    assert state is not None and state.last.state == "resolved", "it cools off"
     assert {change.started_at_ms for change in changes} == {START + 2 * MINUTE_MS}
     assert [change.value for change in changes] == [0.7, 0.95, 0.44]
     assert len({alert_id(change) for change in changes}) == 3
@@ -317,6 +318,34 @@ def test_a_churn_alert_does_not_end_in_the_instant_it_began() -> None:
         state, change = advance_churn(CHURN, state, score(value), "c-1", START, opted_out=False)
         changes += [change] if change else []
     assert told(changes) == [("firing", "critical")]
+
+
+def test_who_engages_again_is_back_whatever_the_score() -> None:
+    state, _ = follow((0.95, False))
+    _, still = advance_churn(
+        CHURN, state, score(0.9)._replace(engaged_ms=START - 1), "c-1", START + MINUTE_MS, opted_out=False
+    )
+    assert still is None
+    _, back = advance_churn(
+        CHURN, state, score(0.9)._replace(engaged_ms=START + 1), "c-1", START + MINUTE_MS, opted_out=False
+    )
+    assert back is not None
+    assert (back.state, back.value) == ("resolved", 0.9)
+    assert "has engaged again" in alert_json(back)["summary"]
+
+
+def test_who_is_back_raises_no_alert_until_the_cool_off_is_over() -> None:
+    state, _ = follow((0.95, False), (0.1, False))
+    for after_ms, fires in ((CHURN.cool_off_ms - 1, False), (CHURN.cool_off_ms, True)):
+        _, change = advance_churn(
+            CHURN, state, score(0.95), "c-1", START + MINUTE_MS + after_ms, opted_out=False
+        )
+        assert (change is not None) == fires
+
+
+def test_without_a_silence_there_is_no_alert() -> None:
+    nobody = score(0.99)._replace(is_silent=False)
+    assert advance_churn(CHURN, None, nobody, "c-1", START, opted_out=False) == (None, None)
 
 
 def test_churn_can_alert_from_another_band() -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "topics",
     "send",
     "backtest",
+    "churn",
     "rules",
     "notify",
     "watch",

@@ -45,7 +45,7 @@ alerts = []
 at = "2h"
 alerts = [
   { rule = "abandonment-high", key = "all:all", severity = "critical" },
-  { rule = "churn-risk", key = "customer:ada", band = "at_risk", value = 0.705 },
+  { rule = "churn-risk", key = "customer:ada", band = "at_risk", value = 0.8999 },
 ]
 """
 
@@ -111,7 +111,7 @@ def test_a_run_that_meets_all_says_so(written: Callable[[str], Path], printed: P
             ],
         ),
         ('"customer:ada"', '"customer:eve"', ["  got       nothing of it", "  not expected  churn-risk"]),
-        ("value = 0.705 ", "value = 0.8 ", ["at_risk  value 0.8", "at_risk  value 0.7"]),
+        ("value = 0.8999 ", "value = 0.8 ", ["at_risk  value 0.8", "at_risk  value 0.8999"]),
         ('severity = "critical"', 'state = "pending"', ["all:all  pending", "all:all  firing  critical"]),
         ('severity = "critical"', 'state = "resolved"', ["all:all  resolved", "all:all  firing  critical"]),
         ('severity = "critical"', 'since = "1h"', ["  firing  since 1h", "  since 90m"]),
@@ -129,7 +129,7 @@ def test_what_is_not_as_expected_is_shown_with_what_there_was(
 
 
 def test_an_expectation_of_one_rule_minds_no_other(written: Callable[[str], Path], printed: Printed) -> None:
-    expected = '{ rule = "churn-risk", key = "customer:ada", band = "at_risk", value = 0.705 },'
+    expected = '{ rule = "churn-risk", key = "customer:ada", band = "at_risk", value = 0.8999 },'
     all_of_them, of_one = GOOD.replace(expected, ""), GOOD.replace('"2h"', '"2h"\nrule = "abandonment-high"')
     assert command.test(Settings(), [written(all_of_them)], as_json=False) == 1
     assert "  not expected  churn-risk  customer:ada" in printed()
@@ -213,7 +213,7 @@ def test_check_says_that_a_rules_file_is_fine(tmp_path: Path, printed: Printed) 
         ('key = "customer:ada"', 'key = "campaign:ada"', 30, 'is not what rule "churn-risk" watches; write customer:…'),
         ('severity = "critical"', 'severity = "bad"', 29, "is unknown; use one of warning, critical"),
         ('severity = "critical"', 'state = "fired"', 29, 'did you mean "firing", out of firing, pending, resolved?'),
-        ("value = 0.705 ", 'value = "0.7" ', 30, "has the wrong type; write value = 0.02"),
+        ("value = 0.8999 ", 'value = "0.7" ', 30, "has the wrong type; write value = 0.02"),
         ('band = "at_risk"', "band = 3", 30, 'has the wrong type; write band = "at_risk"'),
         ('severity = "critical"', "severty = 1", 29, 'has an unknown name; did you mean "severity"'),
         ("[[test.series]]", "[[test.serie]]", 6, 'has an unknown name; did you mean "series"'),

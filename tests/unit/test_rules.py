@@ -271,7 +271,7 @@ MISTAKES = [
         "churn_unknown_key",
         7,
         'churn "risk": window = 3 has an unknown name; use one of name, bands, alert_from, '
-        "resolve, severity, runbook",
+        "resolve, severity, runbook, cool_off, most_per_hour, model",
     ),
     (
         "churn_no_bands",

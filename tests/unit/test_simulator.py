@@ -10,9 +10,10 @@ from functools import cache
 import orjson
 import pytest
 
-from stream_app.alerts.churn import ChurnFacts, assess
 from stream_app.alerts.detection import observe
 from stream_app.alerts.rules import Rule, load_rules
+from stream_app.churn.facts import ChurnFacts
+from stream_app.churn.model import assess
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from stream_app.dev.demo_traffic import HISTORY_MS, SPEED, Pace
 from stream_app.dev.simulation_story import ADA, CHAPTERS, SEGMENTS, Chapter, title_at
@@ -253,10 +254,12 @@ def test_ada_slips_away_and_comes_back() -> None:
     assert churn is not None
     at_risk = dict(churn.bands)[churn.alert_from]
     chapter = next(chapter for chapter in CHAPTERS if chapter.kind == "churn")
-    scores = [(time_ms, assess(ada_at(time_ms)).score) for time_ms in hours(until=chapter.resolves_by)]
-    fired = [time_ms for time_ms, score in scores if score >= at_risk]
+    scores = [
+        (time_ms, assess(ada_at(time_ms), churn.model).score) for time_ms in hours(until=chapter.resolves_by)
+    ]
+    fired = [time_ms for time_ms, score in scores if score >= at_risk and ada_at(time_ms).is_silent]
     assert fired and fired[0] <= MIDNIGHT + chapter.fires_by * HOUR_MS
-    back = [time_ms for time_ms, score in scores if time_ms > fired[-1] and score < churn.resolve]
+    back = [time_ms for time_ms, _ in scores if time_ms > fired[-1] and not ada_at(time_ms).is_silent]
     assert back and back[0] + SLACK_MS <= START + NINETY_SECONDS
 
 
@@ -276,6 +279,10 @@ def ada_at(until_ms: int) -> ChurnFacts:
     return ChurnFacts(
         unanswered=min(12, since.count("email.delivered")),
         answered_before=bool(engaged),
+        received=types.count("email.delivered"),
+        answered=min(1, len(engaged)),  # all of it is one campaign
+        recently_received=float(types.count("email.delivered")),
+        recently_answered=float(min(1, len(engaged))),
         tickets_open=tickets["ticket.opened"] + tickets["ticket.reopened"] - tickets["ticket.resolved"],
         tickets_reopened=tickets["ticket.reopened"],
         carts_abandoned=int("cart.updated" in types and "cart.purchased" not in types),

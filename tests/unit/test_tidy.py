@@ -35,6 +35,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("ingest",),
     ("metrics.catalogue", "metrics.cells"),  # the vocabulary of counts: what state counts and metrics emit
     ("state",),
+    ("churn",),
     ("metrics",),
     ("alerts",),
     ("sinks",),

@@ -1,0 +1,1 @@
+"""How good the churn score is on real histories; ``python -m benchmarks.churn`` runs it."""

@@ -1,0 +1,105 @@
+"""What was known of every customer at a time, and what became of them: examples for the churn model. Pure.
+
+Stands beside the replay of alert rules, and needs neither rules nor panes: the events go through a shard twice, up to the
+time, and up to the horizon after it. So the facts are those that a worker would have had, with duplicates, machines and
+late events told apart, and the outcome is the worker's view as well. Nothing of what came after the time can leak into
+the facts, because the first run has not seen it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from stream_app.backtest.arrivals import Arrival, ArrivalClock
+from stream_app.backtest.tidy_shelf import TidyShelf
+from stream_app.churn.facts import facts_of, last_engaged_ms
+from stream_app.churn.fit import Example
+from stream_app.clock import HOUR_MS
+from stream_app.ingest.dead_letter import Record
+from stream_app.settings import Settings
+from stream_app.state.customers import Customer
+from stream_app.state.shard import Shard
+
+_MOST_WAITING = 1_000
+"""Records that are applied at once, at most."""
+
+
+class _Rerun:
+    """One shard for all customers, which takes events in batches as long as an hour, as a worker does that catches up."""
+
+    def __init__(self, settings: Settings, clock_ms: int) -> None:
+        self._shelf = TidyShelf()
+        self._shard = Shard(self._shelf, None, settings, clock_ms)
+        self._waiting: dict[str, list[Record]] = {}
+        self._ends: Counter[str] = Counter()
+        self._number = 0
+        self._until_ms = clock_ms + HOUR_MS
+
+    def take(self, arrival: Arrival, clock_ms: int) -> None:
+        """Take the next event, which arrives when the clock shows this."""
+        if clock_ms >= self._until_ms or self._number >= _MOST_WAITING:
+            self.apply(clock_ms)
+        topic = arrival.topic
+        self._waiting.setdefault(topic, []).append(Record(self._ends[topic], arrival.key, arrival.value))
+        self._ends[topic] += 1
+        self._number += 1
+
+    def apply(self, clock_ms: int) -> None:
+        """Apply what waits, and let time go on to the clock's. All topics are known to have something first, so that none
+        is passed by."""
+        waiting, self._waiting, self._number = self._waiting, {}, 0
+        self._until_ms = clock_ms + HOUR_MS
+        for topic in waiting:
+            self._shard.watermark.arrived(topic, self._ends[topic], clock_ms)
+        for topic, records in waiting.items():
+            self._shard.process(topic, records, clock_ms)
+        self._shard.tick(clock_ms)
+        self._shard.flush()
+        self._shelf.tidy(self._shard.expired)
+
+    def customers(self) -> dict[str, Customer]:
+        """Everyone, as of the last batch."""
+        return dict(self._shard.customers.items())
+
+
+def customers_at(settings: Settings, arrivals: Iterable[Arrival], until_ms: int) -> dict[str, Customer]:
+    """Every customer as a worker knows them once all that happened before a time has arrived, and carts and chats of
+    before it have ended."""
+    clock = ArrivalClock(settings.allowed_lateness)
+    rerun: _Rerun | None = None
+    clock_ms = 0
+    for arrival in arrivals:
+        if arrival.time_ms < until_ms:
+            for known, clock_ms in clock.take(arrival):
+                rerun = rerun or _Rerun(settings, clock_ms)
+                rerun.take(known, clock_ms)
+    for known, clock_ms in clock.rest():
+        rerun = rerun or _Rerun(settings, clock_ms)
+        rerun.take(known, clock_ms)
+    if rerun is None:
+        return {}
+    rerun.apply(clock_ms)
+    waits_ms = settings.allowed_lateness + settings.idle_timeout
+    rerun.apply(clock_ms + waits_ms)
+    return rerun.customers()
+
+
+def examples_at(
+    settings: Settings, arrivals: Sequence[Arrival], as_of_ms: int, horizon_ms: int
+) -> Iterator[Example]:
+    """An example of everyone who could be reached or had bought at a time; those who had opted out are none, as that is
+    a fact and no risk."""
+    later = customers_at(settings, arrivals, as_of_ms + horizon_ms)
+    for customer_id, customer in customers_at(settings, arrivals, as_of_ms).items():
+        facts = facts_of(customer, as_of_ms)
+        if customer.opted_out or not (facts.received or facts.is_buyer):
+            continue
+        after = later.get(customer_id)
+        engaged_ms = -1 if after is None else _engaged_ms(after, facts.is_buyer)
+        yield Example(customer_id, facts, engaged_ms < as_of_ms)
+
+
+def _engaged_ms(customer: Customer, is_buyer: bool) -> int:
+    """A reader who has bought meanwhile is a reader still: it is opens and clicks that were foretold."""
+    return last_engaged_ms(customer) if is_buyer else customer.last_answer_ms()
