@@ -48,7 +48,9 @@ def live_days(pipeline: Pipeline, first: int, days: int) -> None:
             pipeline.deliver_all()
             pipeline.tick(1000)
             pipeline.flush()
-    pipeline.tick(pipeline.settings.idle_timeout + 1)  # so that time does not wait for whichever topic is the quietest
+    pipeline.tick(
+        pipeline.settings.idle_timeout + 1
+    )  # time does not wait for whichever topic is the quietest
     pipeline.flush()
 
 
