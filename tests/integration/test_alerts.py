@@ -162,7 +162,7 @@ class Readers:
                 reader.read(50)
             return all(_states(reader)[state] for reader in self._readers.values())
 
-        wait_until(all_there, 20, f"an alert of each kind is {state}")
+        wait_until(all_there, 45, f"an alert of each kind is {state}")
 
     def close(self) -> list[Told]:
         """All changes that were told."""

@@ -68,11 +68,15 @@ def test_help_is_quick_because_it_imports_no_client() -> None:
 
 
 def test_help_takes_less_than_a_third_of_a_second() -> None:
+    """Of a processor: the machine may have other things to do."""
     durations = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         command("--help")
-        durations.append(time.perf_counter() - start)
+        after = os.times()
+        durations.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
     assert min(durations) < 0.3
 
 
