@@ -1,7 +1,7 @@
 # What there is to run: `make` or `make help` lists it. Needs Python 3.11 or newer, pip and make, nothing else.
 #
 #   make demo ARGS="--seconds 60"     arguments for the program or for pytest
-#   make test JOBS=0                  tests on one process instead of three
+#   make test JOBS=0                  tests on one process instead of four
 #   make chaos KILLS=10 SOAK=0        a shorter chaos; SEED=… repeats a run; BROKER=kafka, STORE=rocksdb
 #   make setup PYTHON=python3.13      a Python of your choice
 
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 UV_VERSION := 0.13.9
-JOBS ?= 3
+JOBS ?= 4
 ARGS ?=
 KILLS ?= 100
 CHANGES ?= 50
@@ -18,7 +18,7 @@ OUTAGE ?= 45
 SOAK ?= 30
 STORE ?= memory
 BROKER ?= embedded
-PYTEST := $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile)
+PYTEST := $(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 ON_ANY_BROKER := $(wildcard tests/integration tests/chaos)
 KAFKA := .cache/kafka
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
