@@ -24,7 +24,7 @@ CHAT_TIMEOUT_MS = 120_000
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """``HYPOTHESIS_PROFILE=deep`` looks thirty times as long."""
 
-EXAMPLES = 3_000 if DEEP else 100
+EXAMPLES = 3_000 if DEEP else 60
 
 
 def examples(share: float = 1.0) -> settings:
