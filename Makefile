@@ -44,7 +44,7 @@ demo: $(STAMP) ## see it work: embedded servers, worker and simulated traffic on
 screenshots: $(STAMP) ## take the pictures of docs/images/ anew, from the demo; needs Chromium
 	$(BIN)/python -m tests.browser.screenshots
 
-test: $(STAMP) ## run the tests but the slow ones, in about five minutes
+test: $(STAMP) ## run the tests but the slow ones, in about six minutes
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## run every test
