@@ -50,6 +50,7 @@ class Ledger:
             self._by_shard.setdefault(standing.campaign, {})[int(name.rpartition(_SEPARATOR)[2])] = standing
         for campaign in self._by_shard:
             self._merge(campaign)
+        self._changed.update(self._by_shard)  # what the last owner had not judged yet is not known
 
     def apply(self, shard: int, standing: Standing) -> None:
         """Take over a shard's word."""

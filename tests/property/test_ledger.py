@@ -70,6 +70,7 @@ def test_predecessors_are_the_last_campaigns_of_the_segment_that_began_before(
     assert ledger.take_changed() == set(last)
     assert ledger.take_changed() == set()
     shelf.write_down()
+    assert Ledger(shelf).take_changed() == set(last), "a new owner judges all of them"
     for held in (ledger, Ledger(shelf)):  # as it was told, and as it is taken up from the shelf
         merged = {name: _campaign(held, name) for name in last}
         for name, campaign in merged.items():
