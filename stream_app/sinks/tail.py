@@ -5,30 +5,32 @@ Used when a partition is taken over, and when a write did not land where it was 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options
 
+logger = logging.getLogger(__name__)
+
 _POLL_MS = 100
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
 
 
 async def read_tail(
     settings: Settings, from_offsets: Mapping[TopicPartition, int]
 ) -> AsyncIterator[ConsumerRecord]:
-    """The records that stand at or behind an offset, those of each partition in order."""
+    """The records that stand at or behind an offset, those of each partition in order. Waits for a Kafka that cannot
+    be reached: the partitions stay this worker's until Kafka itself says otherwise."""
     places = list(from_offsets)
     if not places:
         return
-    consumer = AIOKafkaConsumer(
-        **aiokafka_options(settings),
-        fetch_max_wait_ms=_POLL_MS,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # where retention has removed what stood at the offset
-    )
-    await consumer.start()
+    consumer = await _connected(settings)
     try:
         consumer.assign(places)
         for place, offset in from_offsets.items():
@@ -39,6 +41,30 @@ async def read_tail(
                     yield record
     finally:
         await consumer.stop()
+
+
+async def _connected(settings: Settings) -> AIOKafkaConsumer:
+    """A consumer that has reached Kafka. It tries again by itself once it has, but not before."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        consumer = AIOKafkaConsumer(
+            **aiokafka_options(settings),
+            fetch_max_wait_ms=_POLL_MS,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention has removed what stood at the offset
+        )
+        try:
+            await consumer.start()
+        except KafkaConnectionError as problem:
+            await consumer.stop()
+            logger.warning("cannot reach Kafka (%s); trying again in %.1f s", problem, pause)
+        except BaseException:
+            await consumer.stop()
+            raise
+        else:
+            return consumer
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:

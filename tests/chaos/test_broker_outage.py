@@ -37,6 +37,7 @@ def scene(new_broker: BrokerMaker, redis_server: EmbeddedRedis, tmp_path: Path, 
     ):
         proxy.target = broker.address
         with Stage(proxy.address, redis_server.url, tmp_path, seed) as stage:
+            stage.client_may_repeat = not broker.writes_once
             yield stage, broker, proxy
 
 

@@ -59,11 +59,13 @@ KAFKA_PROPERTIES = {
 class Broker(Protocol):
     """A broker in the hands of a test. ``stop`` ends its process at once, ``start`` starts it again at the same
     address; ``keeps_records`` says whether it then has what it had, ``compacts`` whether it acts on a
-    topic's ``cleanup.policy``."""
+    topic's ``cleanup.policy``, ``writes_once`` whether it knows a record that a client writes again because its
+    confirmation was lost."""
 
     name: BrokerName
     keeps_records: bool
     compacts: bool
+    writes_once: bool
 
     @property
     def address(self) -> str: ...
@@ -87,6 +89,7 @@ class Embedded(EmbeddedBroker):
     name: BrokerName = "embedded"
     keeps_records = False
     compacts = False
+    writes_once = False
 
 
 class ApacheKafka(EmbeddedBroker):
@@ -97,6 +100,7 @@ class ApacheKafka(EmbeddedBroker):
     name: BrokerName = "kafka"
     keeps_records = True
     compacts = True
+    writes_once = True
 
     def __init__(self, port: int | None = None, advertised: str | None = None) -> None:
         super().__init__(port, START_SECONDS, advertised)

@@ -25,6 +25,7 @@ class KafkaContainer:
     name: BrokerName = "containers"
     keeps_records = True
     compacts = True
+    writes_once = True
 
     def __init__(self, port: int | None = None, advertised: str | None = None) -> None:
         self.port = port or find_free_port()
