@@ -1,8 +1,9 @@
-"""One reader for all viewers: looks at Redis once a second, and tells every viewer what has changed.
+"""One reader for all viewers: looks at Redis, and tells every viewer what has changed.
 
-Stands between the world and the server. A change is encoded once, whoever listens. Each has a number, so that a viewer
-whose connection broke goes on where it was; who was away for too long is told to begin anew. A viewer that does
-not keep up is let go, and comes back by itself.
+Stands between the world and the server. The numbers are looked at once a second. The alerts are apart from them, so that
+one that fires is seen at once however many numbers change: they are read when Redis tells of a change. What has changed is
+encoded once, whoever listens. It has a number, so that a viewer whose connection broke goes on where it was; who was away for
+too long is told to begin anew. A viewer that does not keep up is let go, and comes back by itself.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import asyncio
 import gzip
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
@@ -21,7 +22,7 @@ from redis.exceptions import RedisError
 
 from stream_app.alerts.rules import Rules
 from stream_app.clock import now_ms, to_rfc3339
-from stream_app.console.numbers import key_view
+from stream_app.console.numbers import customer_view, key_view
 from stream_app.console.reading import Reader
 from stream_app.console.world import World
 from stream_app.failure import Failure
@@ -31,10 +32,14 @@ from stream_app.settings import ENV_PREFIX, Settings
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+ALERTS_SECONDS = 0.5
+"""So often at most alerts are read, however fast they change."""
+_SHORTEST_PAUSE_SECONDS = 0.05
 CHANGES_KEPT = 60
 _WAITING_FOR_ONE = 20  # changes that a slow viewer may be behind
 _GZIP_LEVEL = 4
 
+Found = TypeVar("Found")
 Queue = asyncio.Queue[bytes | None]
 """What a viewer is still to be sent; None: it is let go."""
 
@@ -52,8 +57,12 @@ class Hub:
         self._viewers: set[Queue] = set()
         self._whole: tuple[int, bytes] | None = None
         self._looked_at_ms: int | None = None
-        self.problem = ""
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str:
         """Why Redis cannot be read; empty if it can."""
+        return next(iter(self._problems.values()), "")
 
     @property
     def viewers(self) -> int:
@@ -62,12 +71,9 @@ class Hub:
 
     async def run(self) -> None:
         """Look and tell, until cancelled."""
-        async with self._reader:
-            while True:
-                began = asyncio.get_running_loop().time()
-                await self._look()
-                took = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(max(0.05, LOOK_SECONDS - took))
+        async with self._reader, asyncio.TaskGroup() as tasks:
+            tasks.create_task(_again_and_again(self._look_at_numbers, LOOK_SECONDS))
+            tasks.create_task(_again_and_again(self._look_at_alerts, ALERTS_SECONDS))
 
     def whole(self) -> bytes:
         """Everything as JSON, compressed with gzip; made once for all who ask within a look."""
@@ -83,13 +89,18 @@ class Hub:
             Failure: Redis cannot be read.
         """
         dimension, name = split_key(full_key)
-        try:
-            fields = await self._reader.key(dimension, name)
-        except (RedisError, OSError) as problem:
-            raise Failure(f"Redis cannot be read ({problem})") from None
+        fields = await _asked_for(self._reader.key(dimension, name))
         if not fields:
             return None
         return key_view(dimension, fields) | self._world.curves(full_key)
+
+    async def worst_of(self, segment: str) -> list[dict[str, Any]]:
+        """The customers of a segment who are at the greatest risk, the worst first; none if there is no such segment.
+
+        Raises:
+            Failure: Redis cannot be read.
+        """
+        return [customer_view(held) for held in await _asked_for(self._reader.worst_of(segment))]
 
     @contextmanager
     def viewer(self, last_id: str) -> Iterator[Queue]:
@@ -111,26 +122,33 @@ class Hub:
             return [message for held, message in self._changes if held > int(number)]
         return [b"event: anew\ndata: {}\n\n"]
 
-    async def _look(self) -> None:
+    async def _look_at_numbers(self) -> None:
+        """Tells also when there is nothing new, as whoever hears nothing takes what they see for old."""
         clock_ms = now_ms()
         change: dict[str, Any] = {}
-        try:
-            seen = await self._reader.look(clock_ms)
-        except (RedisError, OSError, TimeoutError) as problem:
-            self._note_problem(str(problem), clock_ms)
-        else:
-            self._note_problem("", clock_ms)
+        seen = await self._noting_problems("numbers", self._reader.look(clock_ms))
+        if seen is not None:
             self._looked_at_ms = clock_ms
             change = self._world.take(seen, clock_ms)
         self._tell(change)
 
-    def _note_problem(self, problem: str, clock_ms: int) -> None:
-        if problem and not self.problem:
-            logger.warning("Redis cannot be read (%s); looking again, see %sREDIS", problem, ENV_PREFIX)
-            self.problem = f"Redis cannot be read since {to_rfc3339(clock_ms)}"
-        elif self.problem and not problem:
+    async def _look_at_alerts(self) -> None:
+        seen = await self._noting_problems("alerts", self._reader.alerts())
+        if seen is not None and (change := self._world.take_alerts(seen, now_ms())):
+            self._tell(change)
+
+    async def _noting_problems(self, part: str, reading: Awaitable[Found]) -> Found | None:
+        """What is read; None where Redis cannot be read, of which the log and every viewer are told."""
+        try:
+            found = await reading
+        except (RedisError, OSError, TimeoutError) as problem:
+            if not self._problems:
+                logger.warning("Redis cannot be read (%s); looking again, see %sREDIS", problem, ENV_PREFIX)
+            self._problems.setdefault(part, f"Redis cannot be read since {to_rfc3339(now_ms())}")
+            return None
+        if self._problems.pop(part, None) and not self._problems:
             logger.info("Redis can be read again")
-            self.problem = ""
+        return found
 
     def _tell(self, change: dict[str, Any]) -> None:
         self._number += 1
@@ -150,3 +168,25 @@ class Hub:
 
     def _id(self, number: int) -> str:
         return f"{self._epoch}-{number}"
+
+
+async def _again_and_again(look: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+    """Look so often, until cancelled; after a look that took longer the next begins soon."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    # The client can turn a cancellation that comes amid a command into a time-out, so the task is asked.
+    while task is None or not task.cancelling():
+        began = loop.time()
+        await look()
+        await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, every_seconds - (loop.time() - began)))
+
+
+async def _asked_for(reading: Awaitable[Found]) -> Found:
+    """What a viewer asks for beside what all are told.
+
+    Raises:
+        Failure: Redis cannot be read.
+    """
+    try:
+        return await reading
+    except (RedisError, OSError, TimeoutError) as problem:
+        raise Failure(f"Redis cannot be read ({problem})") from None

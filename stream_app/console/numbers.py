@@ -131,17 +131,21 @@ def key_view(
 
 
 def _window(dimension: Dimension, fields: Fields, window: str) -> dict[str, Any]:
+    """A count that is not there, as where an earlier version wrote the hash, is left out with its rates: it is not 0."""
     shown: dict[str, Any] = {}
     plain: dict[str, float] = {}
     for count in counts_of(dimension):
         text = fields.get(f"{window}.{count.name}")
+        if text is None:
+            continue
         if count.unit is Unit.AMOUNT:
             shown[count.name] = _amounts(text)
         else:
             shown[count.name] = plain[count.name] = number_of(text)
     for rate in rates_of(dimension):
-        held = rate_of(rate, plain)
-        shown[rate.name] = [held.value, held.low, held.high]
+        if plain.keys() >= {rate.numerator, *rate.denominator}:
+            held = rate_of(rate, plain)
+            shown[rate.name] = [held.value, held.low, held.high]
     return shown
 
 
@@ -151,6 +155,22 @@ def _amounts(text: str | None) -> dict[str, float]:
     except orjson.JSONDecodeError:
         return {}
     return held if isinstance(held, dict) else {}
+
+
+def customer_view(held: Mapping[str, str]) -> dict[str, Any]:
+    """A customer at risk: the hash of its name, and ``customer``, which it is."""
+    try:
+        reasons = orjson.loads(held.get("reasons") or "[]")
+    except orjson.JSONDecodeError:
+        reasons = []
+    return {
+        "customer": held["customer"],
+        "score": number_of(held.get("score")),
+        "band": held.get("band") or "",
+        "segment": held.get("segment") or "",
+        "reasons": reasons if isinstance(reasons, list) else [],
+        "last_seen": time_of(held.get("last_seen")),
+    }
 
 
 def catalogue() -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ two reports of the same start over the time between them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -46,6 +46,7 @@ class Pipeline:
             "lag": sum(worker["lag"] for worker in workers),
             "watermark": min(known, default=None),
             "dead_letters": dict(letters),
+            "held_back": _sum_of_known(worker["held_back"] for worker in workers),
         }
 
     def _worker(self, report: Mapping[str, str]) -> dict[str, Any]:
@@ -68,6 +69,7 @@ class Pipeline:
             "batch_size": number_of(report.get("batch_records")) / batches if batches else None,
             "flush_seconds": flushes,
             "redis_errors": number_of(report.get("redis_errors")),
+            "held_back": number_of(held_back) if (held_back := report.get("held_back")) else None,
         }
 
     def _speeds(self, name: tuple[str, str], as_of: int, events: _Counts) -> dict[str, float]:
@@ -81,6 +83,12 @@ class Pipeline:
             return {}
         seconds = (as_of - begin) / SECOND_MS
         return {topic: (count - before.get(topic, 0)) / seconds for topic, count in events.items()}
+
+
+def _sum_of_known(numbers: Iterable[float | None]) -> float | None:
+    """None where nobody tells, as workers of an earlier version do not."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
 def _loads(text: str | None, kind: type) -> Any:

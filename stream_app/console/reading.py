@@ -1,13 +1,13 @@
-"""Reads what the workers show in Redis: once a second for all viewers, and only the keys that have changed.
+"""Reads what the workers show in Redis, for all viewers at once: the numbers, and apart from them the alerts.
 
-Stands between Redis and the hub. The indexes hold the keys by the time of their last change, so one question tells
-what is new. Now and then, and where the number of keys is not as expected (Redis was emptied, keys have expired),
-everything is read anew. Writes nothing.
+Stands between Redis and the hub. Of the numbers a look reads only the keys that have changed (``index.py``). The alerts do
+not wait for it: Redis itself tells when a change of one has been written. Writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,14 +16,15 @@ import redis.asyncio as redis
 from redis.exceptions import ResponseError
 
 from stream_app.alerts.rules import Rules
-from stream_app.clock import MINUTE_MS, SECOND_MS
+from stream_app.clock import SECOND_MS
+from stream_app.console.index import Index
 from stream_app.console.numbers import CAMPAIGN_FIELDS, Fields
 from stream_app.metrics.catalogue import Dimension
 from stream_app.settings import Settings
 from stream_app.sinks.connections import redis_options
 
-ALL_EVERY_MS = MINUTE_MS
-_CLOCKS_APART_MS = 5 * SECOND_MS  # by so much the clocks of two workers may differ
+UNTOLD_MS = SECOND_MS
+"""So soon alerts are read again where no change has been told, as when Redis was emptied."""
 _KEYS_AT_ONCE = 500
 _GROUPS_READ = 100  # segments and channels, each
 _CHANGES_READ = 100
@@ -34,58 +35,26 @@ _SECONDS = 5.0
 
 @dataclass
 class Seen:
-    """What one look has found. Of campaigns, segments and channels only what is new, by key; None is gone."""
+    """What one look at the numbers has found. Of campaigns, segments and channels only what is new, by key; None is gone."""
 
     campaigns: dict[str, Fields | None] = field(default_factory=dict)
     groups: dict[str, Fields | None] = field(default_factory=dict)
     """By ``dimension:key``, ``all:all`` among them."""
-    firing: list[dict[str, Any]] = field(default_factory=list)
-    changes: list[dict[str, Any]] = field(default_factory=list)
-    """The last changes of alerts, newest first; ``told_at`` is when by Redis's clock, in milliseconds."""
     bands: dict[str, int] = field(default_factory=dict)
     """How many customers each band of the churn score has, from mild to severe."""
-    worst: list[dict[str, Any]] = field(default_factory=list)
+    segment_bands: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The same of each segment."""
+    worst: list[dict[str, str]] = field(default_factory=list)
     workers: list[dict[str, str]] = field(default_factory=list)
 
 
-class _Index:
-    """Which keys of a dimension are there, and which have changed since the last look."""
+@dataclass
+class SeenAlerts:
+    """What one look at the alerts has found."""
 
-    def __init__(self, name: str, most: int | None = None) -> None:
-        self.name = name
-        self._most = most
-        self._newest = 0.0
-        self._all_at_ms = 0
-        self.known: set[str] = set()
-
-    def ask(self, pipeline: Any, clock_ms: int, is_whole: bool = False) -> None:
-        """Ask for what has changed, or for everything where that is due."""
-        self._is_whole = is_whole or clock_ms - self._all_at_ms >= ALL_EVERY_MS
-        since = "-inf" if self._is_whole else self._newest - _CLOCKS_APART_MS
-        span = {} if self._most is None else {"start": 0, "num": self._most}
-        pipeline.zcard(self.name)
-        pipeline.zrevrangebyscore(self.name, "+inf", since, withscores=True, **span)
-
-    def take(
-        self, size: int, found: Sequence[tuple[str, float]], clock_ms: int
-    ) -> tuple[list[str], set[str]]:
-        """The keys to read, and those that are gone."""
-        names = [name for name, _ in found]
-        gone: set[str] = set()
-        if found:
-            self._newest = max(self._newest, found[0][1])
-        if self._is_whole:
-            self._all_at_ms = clock_ms
-            gone = self.known - set(names)
-            self.known = set(names)
-        else:
-            self.known.update(names)
-        expected = size if self._most is None else min(size, self._most)
-        if len(self.known) != expected:
-            self._all_at_ms = 0  # keys have gone: at the next look, all are read
-            if not size:
-                self._newest = 0.0
-        return names, gone
+    firing: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """The last changes, newest first; ``told_at`` is when by Redis's clock, in milliseconds."""
 
 
 class Reader:
@@ -95,9 +64,11 @@ class Reader:
         self._settings = settings
         self._prefix = settings.redis_prefix
         self._bands = rules.churn.bands if rules.churn else ()
-        self._campaigns = _Index(f"{self._prefix}index:{Dimension.CAMPAIGN}")
+        self._told = f"{self._prefix}alerts"
+        self._last_told = ""
+        self._campaigns = Index(f"{self._prefix}index:{Dimension.CAMPAIGN}")
         self._groups = {
-            dimension: _Index(f"{self._prefix}index:{dimension}", _GROUPS_READ)
+            dimension: Index(f"{self._prefix}index:{dimension}", _GROUPS_READ)
             for dimension in (Dimension.SEGMENT, Dimension.CHANNEL)
         }
 
@@ -116,22 +87,17 @@ class Reader:
         await self._client.aclose()
 
     async def look(self, clock_ms: int) -> Seen:
-        """What is there now.
+        """The numbers as they are now.
 
         Raises:
-            RedisError, OSError: Redis cannot be read.
+            RedisError, OSError, TimeoutError: Redis cannot be read.
         """
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         self._campaigns.ask(pipeline, clock_ms)
         for index in self._groups.values():
             index.ask(pipeline, clock_ms)
-        pipeline.hvals(f"{self._prefix}alerts:firing")
-        pipeline.xrevrange(f"{self._prefix}alerts", count=_CHANGES_READ)
-        pipeline.zrevrange(f"{self._prefix}churn", 0, _WORST_READ - 1)
+        pipeline.zrevrange(self._ranking(), 0, _WORST_READ - 1)
         pipeline.zrevrange(f"{self._prefix}workers", 0, _WORKERS_READ - 1)
-        for number, (_, lowest) in enumerate(self._bands):
-            end = f"({self._bands[number + 1][1]}" if number + 1 < len(self._bands) else "+inf"
-            pipeline.zcount(f"{self._prefix}churn", lowest, end)
         answers = iter(await _answers(pipeline))
         seen = Seen()
         campaigns, gone = self._campaigns.take(next(answers) or 0, next(answers), clock_ms)
@@ -141,21 +107,67 @@ class Reader:
             names, lost = index.take(next(answers) or 0, next(answers), clock_ms)
             groups += [f"{dimension}:{name}" for name in names]
             seen.groups |= dict.fromkeys(f"{dimension}:{name}" for name in lost)
-        seen.firing = [alert for alert in map(_json_object, next(answers)) if alert]
-        seen.changes = [
-            alert | {"told_at": int(number.partition("-")[0])}
-            for number, entry in next(answers)
-            if (alert := _json_object((entry or {}).get("data")))
-        ]
-        worst, workers = next(answers), next(answers)
-        seen.bands = {name: next(answers) or 0 for name, _ in self._bands}
-        await self._look_closer(seen, campaigns, groups, worst, workers)
+        await self._look_closer(seen, campaigns, groups, next(answers), next(answers))
+        await self._count_bands(seen)
         return seen
+
+    async def alerts(self) -> SeenAlerts:
+        """What fires, and what has changed: as soon as a change is told, or after ``UNTOLD_MS`` without any.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis cannot be read.
+        """
+        await self._until_told()
+        pipeline = self._pipeline()
+        pipeline.hvals(f"{self._prefix}alerts:firing")
+        pipeline.xrevrange(self._told, count=_CHANGES_READ)
+        firing, changes = await _answers(pipeline)
+        if changes:
+            self._last_told = changes[0][0]
+        return SeenAlerts(
+            [alert for alert in map(_json_object, firing) if alert],
+            [
+                alert | {"told_at": int(number.partition("-")[0])}
+                for number, entry in changes
+                if (alert := _json_object((entry or {}).get("data")))
+            ],
+        )
 
     async def key(self, dimension: Dimension, key: str) -> Fields:
         """Everything that Redis holds of one key; empty if there is no such key."""
         fields: Fields = await self._client.hgetall(f"{self._prefix}metrics:{dimension}:{key}")
         return fields
+
+    async def worst_of(self, segment: str) -> list[dict[str, str]]:
+        """The customers of a segment who are at the greatest risk, the worst first.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis cannot be read.
+        """
+        pipeline = self._pipeline()
+        pipeline.zrevrange(self._ranking(segment), 0, _WORST_READ - 1)
+        [names] = await _answers(pipeline)
+        pipeline = self._pipeline()
+        for name in names:
+            pipeline.hgetall(f"{self._prefix}customer:{name}")
+        return _customers(names, iter(await _answers(pipeline)))
+
+    def _pipeline(self) -> Any:
+        return self._client.pipeline(transaction=False)
+
+    def _ranking(self, segment: str | None = None) -> str:
+        """The sorted set of the customers at risk; of all, or of a segment."""
+        return f"{self._prefix}churn" if segment is None else f"{self._prefix}churn:segment:{segment}"
+
+    async def _until_told(self) -> None:
+        if not self._last_told:
+            return
+        try:
+            await self._client.xread({self._told: self._last_told}, count=1, block=UNTOLD_MS)
+        except ResponseError as problem:
+            if not _is_of_another_type(problem):
+                raise
+            await asyncio.sleep(UNTOLD_MS / SECOND_MS)
 
     async def _look_closer(
         self, seen: Seen, campaigns: list[str], groups: list[str], worst: list[str], workers: list[str]
@@ -163,7 +175,7 @@ class Reader:
         for start in range(0, len(campaigns), _KEYS_AT_ONCE):
             names = campaigns[start : start + _KEYS_AT_ONCE]
             seen.campaigns |= await self._read_campaigns(names)
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for name in groups:
             pipeline.hgetall(f"{self._prefix}metrics:{name}")
         for name in worst:
@@ -172,11 +184,26 @@ class Reader:
             pipeline.hgetall(f"{self._prefix}workers:{name}")
         answers = iter(await _answers(pipeline))
         seen.groups |= {name: next(answers) or None for name in groups}
-        seen.worst = [{"customer": name} | dict(next(answers) or {}) for name in worst]
+        seen.worst = _customers(worst, answers)
         seen.workers = [report for _ in workers if (report := next(answers))]
 
+    async def _count_bands(self, seen: Seen) -> None:
+        """How many customers each band has, of all and of each segment that is shown."""
+        segments = sorted(self._groups[Dimension.SEGMENT].known)
+        pipeline = self._pipeline()
+        for segment in (None, *segments):
+            for number, (_, lowest) in enumerate(self._bands):
+                end = f"({self._bands[number + 1][1]}" if number + 1 < len(self._bands) else "+inf"
+                pipeline.zcount(self._ranking(segment), lowest, end)
+        answers = iter(await _answers(pipeline))
+        seen.bands = self._take_bands(answers)
+        seen.segment_bands = {segment: self._take_bands(answers) for segment in segments}
+
+    def _take_bands(self, answers: Iterator[Any]) -> dict[str, int]:
+        return {name: next(answers) or 0 for name, _ in self._bands}
+
     async def _read_campaigns(self, names: list[str]) -> Mapping[str, Fields]:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for name in names:
             pipeline.hmget(f"{self._prefix}metrics:{Dimension.CAMPAIGN}:{name}", CAMPAIGN_FIELDS)
         answers = await _answers(pipeline)
@@ -190,9 +217,18 @@ async def _answers(pipeline: Any) -> list[Any]:
     """The answers to a pipeline. Where another type stands at a key, which its worker's log names, there is nothing."""
     answers = await pipeline.execute(raise_on_error=False)
     for answer in answers:
-        if isinstance(answer, ResponseError) and not str(answer).startswith("WRONGTYPE"):
+        if isinstance(answer, ResponseError) and not _is_of_another_type(answer):
             raise answer
     return [() if isinstance(answer, ResponseError) else answer for answer in answers]
+
+
+def _is_of_another_type(problem: ResponseError) -> bool:
+    return str(problem).startswith("WRONGTYPE")
+
+
+def _customers(names: list[str], answers: Iterator[Any]) -> list[dict[str, str]]:
+    """Customers with what is known of each, from the answers that come next."""
+    return [{"customer": name} | dict(next(answers) or {}) for name in names]
 
 
 def _json_object(text: str | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """All that the pages show at one moment, and what of it has changed since the last. Pure.
 
-Stands between ``reading`` and ``hub``. A part is sent again only when it differs; of the campaigns, segments and
+Stands between ``reading`` and ``hub``. A part is sent again only where it differs; of the campaigns, segments and
 channels only the keys that differ.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import orjson
 
 from stream_app.clock import HOUR_MS, SECOND_MS
 from stream_app.console.history import History
@@ -23,12 +21,11 @@ from stream_app.console.numbers import (
     Fields,
     campaign_row,
     curve_point,
+    customer_view,
     key_view,
-    number_of,
-    time_of,
 )
 from stream_app.console.pipeline import Pipeline
-from stream_app.console.reading import Seen
+from stream_app.console.reading import Seen, SeenAlerts
 from stream_app.metrics.snapshots import split_key
 
 SPARK_POINTS = 32
@@ -44,7 +41,8 @@ Json = dict[str, Any]
 
 
 class World:
-    """The state of everything shown. ``whole`` is all of it, ``take`` moves it on and tells the difference."""
+    """The state of everything shown. ``whole`` is all of it; ``take`` and ``take_alerts`` move it on and tell the
+    difference."""
 
     def __init__(self) -> None:
         self._campaigns: dict[str, Sequence[Any]] = {}
@@ -65,19 +63,26 @@ class World:
         self._take_keys(seen.groups, change)
         pipeline = self._pipeline.take(seen.workers)
         self._remember(clock_ms, pipeline)
+        churn = {
+            "bands": seen.bands,
+            "segments": seen.segment_bands,
+            "worst": [customer_view(held) for held in seen.worst],
+        }
+        self._take_parts({"churn": churn, "pipeline": pipeline}, change)
+        if clock_ms - self._sparks_at_ms >= SPARKS_EVERY_MS:
+            self._sparks_at_ms = clock_ms
+            self._take_sparks(change)
+        return change
+
+    def take_alerts(self, seen: SeenAlerts, clock_ms: int) -> Json:
+        """Move on to the alerts that were seen; returns what has changed, which is nothing nearly always."""
+        change: Json = {}
         parts = {
             "alerts": _in_order(seen.firing)[:MOST_ALERTS],
             "firing": Counter(str(alert.get("severity")) for alert in seen.firing),
             "resolved": _resolved(seen, clock_ms),
-            "churn": {"bands": seen.bands, "worst": [_customer(held) for held in seen.worst]},
-            "pipeline": pipeline,
         }
-        for name, part in parts.items():
-            if part != self._parts.get(name):
-                self._parts[name] = change[name] = part
-        if clock_ms - self._sparks_at_ms >= SPARKS_EVERY_MS:
-            self._sparks_at_ms = clock_ms
-            self._take_sparks(change)
+        self._take_parts(parts, change)
         return change
 
     def whole(self) -> Json:
@@ -133,6 +138,11 @@ class World:
         if keys:
             change["keys"] = keys
 
+    def _take_parts(self, parts: Json, change: Json) -> None:
+        for name, part in parts.items():
+            if part != self._parts.get(name):
+                self._parts[name] = change[name] = part
+
     def _remember(self, clock_ms: int, pipeline: Json) -> None:
         if self.campaign_history.is_due(clock_ms):
             self.campaign_history.note(clock_ms, self._points)
@@ -163,7 +173,7 @@ def _in_order(alerts: Sequence[Json]) -> list[Json]:
     )
 
 
-def _resolved(seen: Seen, clock_ms: int) -> list[Json]:
+def _resolved(seen: SeenAlerts, clock_ms: int) -> list[Json]:
     """The alerts whose end was told within the hour and that do not fire again, newest first."""
     known = {str(alert.get("fingerprint")) for alert in seen.firing}
     found: list[Json] = []
@@ -175,17 +185,3 @@ def _resolved(seen: Seen, clock_ms: int) -> list[Json]:
         if alert.get("state") == "resolved" and clock_ms - alert["told_at"] < RESOLVED_FOR_MS:
             found.append(alert)
     return found
-
-
-def _customer(held: Mapping[str, Any]) -> Json:
-    try:
-        reasons = orjson.loads(held.get("reasons") or "[]")
-    except orjson.JSONDecodeError:
-        reasons = []
-    return {
-        "customer": held["customer"],
-        "score": number_of(held.get("score")),
-        "band": held.get("band") or "",
-        "reasons": reasons if isinstance(reasons, list) else [],
-        "last_seen": time_of(held.get("last_seen")),
-    }

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from stream_app.alerts.rules import load_rules
-from stream_app.console.hub import CHANGES_KEPT, Hub
+from stream_app.clock import now_ms
+from stream_app.console.hub import CHANGES_KEPT, Hub, Queue
+from stream_app.console.reading import Reader
 from stream_app.dev import EmbeddedRedis
 from tests.integration.conftest import CommandLine
 from tests.support.console_stage import ConsoleProcess, Shown, settings_of
@@ -142,6 +144,49 @@ async def test_a_viewer_goes_on_where_it_was_or_begins_anew(shown: Shown) -> Non
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_an_alert_does_not_wait_for_the_numbers(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_app.console.hub.LOOK_SECONDS", 3600.0)
+    shown.clear()
+    hub = Hub(shown.settings, load_rules(None))
+    looking = asyncio.create_task(hub.run())
+
+    async def next_with(words: bytes, queue: Queue) -> bytes:
+        while words not in (message := await queue.get() or b""):
+            pass
+        return message
+
+    try:
+        async with asyncio.timeout(10):
+            with hub.viewer("") as queue:
+                for state in ("firing", "resolved", "firing"):
+                    shown.alert("told-1", state)
+                    message = await next_with(b"told-1", queue)
+                    assert (b'"alerts":[]' in message) is (state == "resolved")
+                    assert b'"pipeline"' not in message
+                shown.clear()  # of which nobody tells
+                await next_with(b'"alerts":[]', queue)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_the_customers_of_a_segment_and_how_many_each_band_has(shown: Shown) -> None:
+    shown.clear()
+    shown.key("segment:premium", {"deliveries": 1})
+    for number, (score, band) in enumerate(((0.95, "high"), (0.85, "high"), (0.5, "medium"))):
+        shown.customer(f"c{number}", score, band, segment="premium")
+    shown.customer("elsewhere", 0.99, "high", segment="other")
+    rules = load_rules(None)
+    async with Reader(shown.settings, rules) as reader:
+        seen = await reader.look(now_ms())
+        worst = await reader.worst_of("premium")
+        assert await reader.worst_of("nobody") == []
+    assert [one["customer"] for one in worst] == ["c0", "c1", "c2"]
+    assert [one["segment"] for one in seen.worst] == ["other", "premium", "premium", "premium"]
+    assert seen.segment_bands.keys() == {"premium"}
+    assert sum(seen.segment_bands["premium"].values()) == 3 and sum(seen.bands.values()) == 4
 
 
 async def test_a_viewer_that_does_not_keep_up_is_let_go(shown: Shown) -> None:

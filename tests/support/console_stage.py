@@ -70,11 +70,16 @@ class Shown:
         )
         self._write(stream_entry(data, self.prefix))
 
-    def customer(self, customer_id: str, score: float, band: str, *reasons: str) -> None:
+    def customer(self, customer_id: str, score: float, band: str, *reasons: str, segment: str = "") -> None:
         """Show a customer at risk."""
         self._write(
             *commands_of(CustomerRisk(customer_id, score, band, reasons, now_ms()), self.prefix, now_ms())
         )
+        if segment:
+            self._write(
+                ("HSET", f"{self.prefix}customer:{customer_id}", "segment", segment),
+                ("ZADD", f"{self.prefix}churn:segment:{segment}", score, customer_id),
+            )
 
     def worker(self, events: int = 0, **changes: Any) -> None:
         """Show a worker's report that stays new for a while."""

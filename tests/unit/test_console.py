@@ -14,7 +14,7 @@ from stream_app.console.access import SESSION_MS, Access, access_of, is_loopback
 from stream_app.console.history import LONGEST_SPACING_MS, History
 from stream_app.console.numbers import CAMPAIGN_FIELDS, CampaignRow, campaign_row, key_view
 from stream_app.console.pipeline import Pipeline
-from stream_app.console.reading import Seen
+from stream_app.console.reading import Seen, SeenAlerts
 from stream_app.console.world import World
 from stream_app.metrics.catalogue import Dimension
 from stream_app.settings import SettingsError, load_settings
@@ -220,11 +220,26 @@ def test_only_what_differs_is_told() -> None:
 def test_alerts_are_in_order_and_what_fires_again_is_not_resolved() -> None:
     world = World()
     old = [firing(name, "warning") | {"state": "resolved", "told_at": NOW} for name in ("3", "5")]
-    seen = Seen(
+    seen = SeenAlerts(
         firing=[firing("1", "warning"), firing("2", "critical"), firing("3", "critical"), firing("4", "critical", "customer")],
         changes=old,
     )  # fmt: skip
-    told = world.take(seen, NOW)
+    told = world.take_alerts(seen, NOW)
     assert [alert["fingerprint"] for alert in told["alerts"]] == ["3", "2", "4", "1"]
     assert [alert["fingerprint"] for alert in told["resolved"]] == ["5"]
     assert told["firing"] == {"critical": 3, "warning": 1}
+    assert world.take_alerts(seen, NOW) == {}
+    assert world.whole()["alerts"] == told["alerts"]
+
+
+def test_a_count_that_no_worker_has_told_is_not_0() -> None:
+    held = {"as_of": to_rfc3339(NOW), "1h.deliveries": "0", "1h.bounces": "0"}
+    window = key_view(Dimension.ALL, held)["windows"]["1h"]
+    assert window == {"deliveries": 0, "bounces": 0, "bounce_rate": [None, None, None]}
+
+
+def test_what_is_held_back_is_known_once_a_worker_tells_it() -> None:
+    pipeline = Pipeline()
+    assert pipeline.take([report("a", 0, 0)])["held_back"] is None
+    told = [report("a", 0, 0), report("b", 0, 0, held_back="3"), report("c", 0, 0, held_back="4")]
+    assert pipeline.take(told)["held_back"] == 7

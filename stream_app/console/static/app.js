@@ -2,10 +2,11 @@
 
 import { alertsInTitle, alertsPanel } from "./alerts.js";
 import { campaignsPanel } from "./campaigns.js";
+import { churnPage } from "./churn.js";
 import { repaintAll } from "./curves.js";
 import { fill, h, readable } from "./dom.js";
 import { clockTime, metrics, utc } from "./format.js";
-import { cartsPage, churnPage, keyPage, overviewFigures, pipelinePage, segmentsPage, servicePage } from "./pages.js";
+import { cartsPage, keyPage, overviewFigures, pipelinePage, segmentsPage, servicePage } from "./pages.js";
 import { ask, follow, onChange, state, whyOld } from "./stream.js";
 
 const PAGES = [

@@ -1,30 +1,17 @@
-// The pages but the first: segments and channels, carts, service, churn, the pipeline, and a key's own page.
+// The pages but the first and churn's: segments and channels, carts, service, the pipeline, and a key's own page.
 
 import { curves } from "./curves.js";
-import { fill, h, linkTo, named, readable } from "./dom.js";
+import { fill, h, named } from "./dom.js";
 import { dash, duration, number, percent, time } from "./format.js";
-import { byWindow, figures, groups, metricColumn, ofAll, value, WINDOWS, windowChoice, windowLabel } from "./parts.js";
-import { ask, state } from "./stream.js";
+import { byWindow, figures, groupTable, metricColumn, ofAll, STAGES, value, WINDOWS, windowLabel } from "./parts.js";
+import { askAgain, state } from "./stream.js";
 import { table } from "./table.js";
 
 const CURVES_EVERY_MS = 5000;
 
 // Asks for a key's numbers and curves now, and again while the page is open.
-function watched(dimension, key, onAnswer, onMissing = () => {}) {
-  let timer = null;
-  let isClosed = false;
-  async function again() {
-    try {
-      const held = await ask(`/api/key?dimension=${dimension}&key=${encodeURIComponent(key)}`);
-      if (!isClosed) onAnswer(held);
-    } catch (problem) {
-      if (!isClosed) onMissing(problem);
-    }
-    if (!isClosed) timer = setTimeout(again, CURVES_EVERY_MS);
-  }
-  again();
-  return () => { isClosed = true; clearTimeout(timer); };
-}
+const watched = (dimension, key, onAnswer, onProblem) =>
+  askAgain(`/api/key?dimension=${dimension}&key=${encodeURIComponent(key)}`, CURVES_EVERY_MS, onAnswer, onProblem);
 
 const ratios = (top, bottom) => (top ?? []).map((value, at) =>
   value === null || !bottom[at] ? null : value / bottom[at]);
@@ -35,19 +22,6 @@ const proportions = (top, bottom) => ratios(top, bottom).map((value) => (value >
 
 const sinceNote = (times) => h("p", { class: "quiet" },
   times.length ? ["Curves since ", time(times[0]), ", when this console began to remember."] : "");
-
-const groupColumn = (dimension, words) => ({
-  name: "key", label: words, kind: "text", sort: ({ key }) => key, cell: ({ key }) => linkTo(dimension, key),
-});
-
-// A table of a dimension's keys in a window that can be chosen.
-function groupTable(title, dimension, columns, sortedBy) {
-  let window = "24h";
-  const held = table(title, [groupColumn(dimension, title), ...columns], { sortedBy });
-  const update = () => held.update(groups(dimension, window), `No event has named a ${dimension} yet.`);
-  const choice = windowChoice((name) => { window = name; update(); });
-  return { element: h("section", {}, h("div", { class: "heading" }, h("h2", {}, `${title}s`), choice), held.element), update };
-}
 
 export function segmentsPage() {
   const segments = groupTable("Segment", "segment", [
@@ -118,42 +92,6 @@ export function servicePage() {
   };
 }
 
-const bandName = (band) => band.replaceAll("_", " ");
-
-// The rules name the bands, from mild to severe: the last two have a colour.
-function bandSeverity(band) {
-  const names = Object.keys(state.churn.bands);
-  return ["critical", "warning"][names.length - 1 - names.indexOf(band)] ?? "";
-}
-
-export function churnPage() {
-  const bands = h("dl", { class: "figures", id: "bands" });
-  const customers = table("Customers at risk", [
-    { name: "customer", label: "Customer", kind: "text", sort: ({ key }) => key, cell: ({ key }) => named(key) },
-    { name: "score", label: "Score", kind: "number", sort: ({ score }) => score, cell: ({ score }) => percent(score) },
-    { name: "band", label: "Band", kind: "text", sort: ({ band }) => band,
-      cell: ({ band }) => (band ? h("span", { class: `band ${bandSeverity(band)}` }, bandName(band)) : dash("below the lowest band by now")) },
-    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
-    { name: "last_seen", label: "Last seen", kind: "number", sort: ({ last_seen: at }) => at, cell: ({ last_seen: at }) => time(at) },
-  ], { sortedBy: "score" });
-  const segments = groupTable("Segment", "segment", [metricColumn("reached", "Reached"), metricColumn("disengaged", "Opted out"),
-    metricColumn("disengagement_rate", "Gone for good")], "disengaged");
-  return {
-    title: "Churn",
-    element: h("div", {}, h("section", {}, h("h2", {}, "Customers by band"), bands),
-      h("section", {}, h("h2", {}, "At greatest risk"), customers.element), segments.element),
-    update() {
-      const counts = Object.entries(state.churn.bands);
-      fill(bands, counts.length
-        ? counts.map(([band, count]) => h("div", { class: "figure" }, h("dt", {}, bandName(band)), h("dd", {}, number(count))))
-        : h("p", { class: "quiet" }, "The rules have no churn rule."));
-      customers.update(state.churn.worst.map((held) => ({ key: held.customer, ...held, stamp: JSON.stringify(held) })),
-        "No customer is at risk.");
-      segments.update();
-    },
-  };
-}
-
 const delay = (watermark) => (watermark === null
   ? dash("no shard has had an event yet")
   : h("span", { title: "the clock, less the event time of the slowest shard" }, duration(Math.max(0, state.at - watermark) / 1000)));
@@ -217,6 +155,7 @@ const MAIL = ["deliveries", "bounces", "unique_opens", "unique_clicks", "optouts
   "optout_rate", "complaint_rate", "bounce_rate", "disengagement_rate", "machine_opens", "machine_clicks", "lost_before"];
 const CARTS = ["carts_started", "carts_purchased", "carts_abandoned", "carts_recovered", "abandonment_rate", "recovery_rate", "purchased_value",
   "abandoned_value"];
+const CUSTOMERS = ["reached", "disengaged", ...STAGES.flatMap((stage) => [`stage_${stage}`, `became_${stage}`])];
 const SERVICE = ["chats_started", "chats_answered", "chats_missed", "missed_chat_rate", "mean_chat_wait", "tickets_opened", "tickets_resolved",
   "reopen_rate", "first_contact_rate", "mean_reply_time", "mean_resolution_time", "csat"];
 const ALL_WINDOWS = ["1m", "5m", "1h", "24h", "total"];
@@ -226,7 +165,7 @@ export function keyPage(dimension, key) {
   let held = null;
   const isCampaign = dimension === "campaign";
   const asOf = h("p", { class: "quiet" });
-  const parts = [["Mail", MAIL], ["Carts", CARTS], ["Service", SERVICE]];
+  const parts = [["Mail", MAIL], ["Carts", CARTS], ["Service", SERVICE], ["Customers", CUSTOMERS]];
   const tables = h("div", { class: "columns wide" });
   let drawn = null;
   const series = WINDOWS.map((window) => ({ name: window, label: windowLabel(window) }));

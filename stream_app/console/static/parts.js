@@ -1,8 +1,12 @@
-// Small parts that several pages share: a strip of figures, a list of numbers by window, a choice of the window.
+// Parts that several pages share: a strip of figures, a list of numbers by window, a table of segments or channels.
 
-import { fill, h } from "./dom.js";
+import { fill, h, linkTo } from "./dom.js";
 import { dash, metrics, number, quantity, rate } from "./format.js";
 import { state } from "./stream.js";
+import { table } from "./table.js";
+
+// A customer's stages, as the catalogue's stage_… and became_… name them.
+export const STAGES = ["new", "active", "cooling", "dormant", "left", "returned"];
 
 export const WINDOWS = ["1h", "24h", "total"];
 const NAMES = { total: "to date" };
@@ -78,7 +82,7 @@ export const LABELS = {
 export const ofAll = (window) => state.keys.get("all:all")?.windows[window];
 
 // A table of segments or channels in a chosen window.
-export const groups = (dimension, window) =>
+const groups = (dimension, window) =>
   [...state.keys.entries()]
     .filter(([key]) => key.startsWith(`${dimension}:`))
     .map(([key, view]) => ({ key: key.slice(dimension.length + 1), numbers: view.windows[window], stamp: `${window} ${JSON.stringify(view.windows[window])}` }));
@@ -90,13 +94,26 @@ export const metricColumn = (metric, words) => ({
   kind: "number",
   sort: ({ numbers }) => {
     const held = numbers[metric];
-    return Array.isArray(held) ? held[0] : held;
+    return (Array.isArray(held) ? held[0] : held) ?? null;
   },
   cell: ({ numbers }) => value(numbers, metric),
 });
 
-export function windowChoice(onchange, chosen = "24h") {
+function windowChoice(onchange, chosen = "24h") {
   const select = h("select", { "aria-label": "Window", onchange: () => onchange(select.value) },
     WINDOWS.map((name) => h("option", { value: name, selected: name === chosen }, windowLabel(name))));
   return select;
+}
+
+export const groupColumn = (dimension, words) => ({
+  name: "key", label: words, kind: "text", sort: ({ key }) => key, cell: ({ key }) => linkTo(dimension, key),
+});
+
+// A table of a dimension's keys in a window that can be chosen.
+export function groupTable(title, dimension, columns, sortedBy) {
+  let window = "24h";
+  const held = table(title, [groupColumn(dimension, title), ...columns], { sortedBy });
+  const update = () => held.update(groups(dimension, window), `No event has named a ${dimension} yet.`);
+  const choice = windowChoice((name) => { window = name; update(); });
+  return { element: h("section", {}, h("div", { class: "heading" }, h("h2", {}, `${title}s`), choice), held.element), update };
 }

@@ -10,8 +10,8 @@ export const state = {
   alerts: [],
   firing: {},
   resolved: [],
-  churn: { bands: {}, worst: [] },
-  pipeline: { workers: [], speeds: {}, speed: 0, lag: 0, watermark: null, dead_letters: {} },
+  churn: { bands: {}, segments: {}, worst: [] },
+  pipeline: { workers: [], speeds: {}, speed: 0, lag: 0, watermark: null, dead_letters: {}, held_back: null },
   since: null,
   at: 0,
   problem: "",
@@ -53,6 +53,23 @@ export async function ask(path) {
   }
   if (!response.ok) throw new Error(`${response.status}`);
   return response.json();
+}
+
+// Asks now, and again and again until the function that is returned is called.
+export function askAgain(path, everyMs, onAnswer, onProblem = () => {}) {
+  let timer = null;
+  let isClosed = false;
+  async function again() {
+    try {
+      const held = await ask(path);
+      if (!isClosed) onAnswer(held);
+    } catch (problem) {
+      if (!isClosed) onProblem(problem);
+    }
+    if (!isClosed) timer = setTimeout(again, everyMs);
+  }
+  again();
+  return () => { isClosed = true; clearTimeout(timer); };
 }
 
 // Fetch everything, then follow the changes from there. The browser reconnects by itself and says which change it had
