@@ -18,7 +18,7 @@ from stream_app.telemetry import set_up_logging
 logger = logging.getLogger(__name__)
 
 
-def run(settings: Settings, is_open: bool) -> int:
+def run(settings: Settings, is_open: bool, is_local: bool) -> int:
     """Serve the page until told to end; 0.
 
     Raises:
@@ -26,7 +26,7 @@ def run(settings: Settings, is_open: bool) -> int:
         Failure: the address cannot be used.
     """
     set_up_logging()
-    access = access_of(settings, is_open)
+    access = access_of(settings, is_open, is_local)
     try:
         rules = load_rules(settings.rules)
     except RulesError as problem:
@@ -42,7 +42,7 @@ async def _serve(settings: Settings, rules: Rules, access: Access) -> None:
         loop.add_signal_handler(number, asked.set)
     hub = Hub(settings, rules)
     async with ConsoleServer(settings, access, hub) as server:
-        result(f"Console {server.url}")
+        result(f"Console {server.url}/")
         looking = asyncio.create_task(hub.run())
         ending = asyncio.create_task(asked.wait())
         try:

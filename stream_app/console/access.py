@@ -62,8 +62,9 @@ class Access:
         return hmac.new(key, ends.encode(), hashlib.sha256).hexdigest()
 
 
-def access_of(settings: Settings, is_open: bool) -> Access:
-    """What the settings ask for; ``is_open``: anybody who reaches it may look.
+def access_of(settings: Settings, is_open: bool = False, is_local: bool = False) -> Access:
+    """What the settings ask for. ``is_open``: anybody who reaches it may look; ``is_local``: only this machine reaches it,
+    whatever the address says, so that as on loopback no token is needed and the Host header is checked.
 
     Raises:
         SettingsError: the token is too short, or it would be open to others without anybody having said so.
@@ -75,13 +76,13 @@ def access_of(settings: Settings, is_open: bool) -> Access:
         raise SettingsError(
             f"{name}=(hidden): at least {_SHORTEST_TOKEN} characters, such as `openssl rand -hex 24` writes"
         )
-    own = is_loopback(host)
+    own = is_local or is_loopback(host)
     if token is None and not own and not is_open:
         raise SettingsError(
             f"{ENV_PREFIX}CONSOLE_HTTP={settings.console_http!r}: others can reach that address, so set {name} "
             "(`openssl rand -hex 24` writes one), or say --open if everybody there may look"
         )
-    return Access(token, own_names_only=own and token is None)
+    return Access(token, own_names_only=is_local or (own and token is None))
 
 
 def is_loopback(host: str) -> bool:

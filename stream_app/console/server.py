@@ -8,12 +8,9 @@ into the page.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -28,12 +25,11 @@ from stream_app.failure import Failure
 from stream_app.metrics.catalogue import Dimension
 from stream_app.prometheus.exposition import Sample, metrics_reply, process_samples
 from stream_app.prometheus.families import CONSOLE_VIEWERS
-from stream_app.settings import ENV_PREFIX, Settings
+from stream_app.settings import Settings
+from stream_app.sinks.http_server import LARGEST_REQUEST, Site
 
 logger = logging.getLogger(__name__)
 
-_STOP_SECONDS = 1.0
-_LARGEST_REQUEST = 4_096
 _WRONG_TOKEN_SECONDS = 0.5
 _WRONG_MARK = b"<!-- wrong -->"
 _WRONG_WORDS = b'<p class="wrong" role="alert">That is not the token.</p>'
@@ -54,18 +50,16 @@ _HEADERS = {
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ConsoleServer:
+class ConsoleServer(Site):
     """Serves the hub from ``async with`` to its end; ``port`` takes the place of the setting's."""
 
     def __init__(self, settings: Settings, access: Access, hub: Hub, port: int | None = None) -> None:
-        self._settings = settings
         self._access = access
         self._hub = hub
-        self._port = port
         self._assets = load_assets()
         self._about_us = orjson.dumps({"metrics": catalogue(), "login": access.token is not None})
         self._streams: set[asyncio.Task[None]] = set()
-        application = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[self._guarded])
+        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[self._guarded])
         application.add_routes(
             [
                 web.get("/", self._page),
@@ -84,32 +78,8 @@ class ConsoleServer:
         )
         application.on_response_prepare.append(_add_headers)
         application.on_shutdown.append(self._end_streams)
-        self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=_STOP_SECONDS
-        )
-        self.url = ""
-
-    async def __aenter__(self) -> Self:
-        """Listen.
-
-        Raises:
-            Failure: the address cannot be used.
-        """
-        host, port = self._settings.console_address
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port if self._port is None else self._port).start()
-        except OSError as problem:
-            await self._runner.cleanup()
-            raise Failure(
-                f"{ENV_PREFIX}CONSOLE_HTTP={self._settings.console_http!r}: {_mend(problem)}"
-            ) from None
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._runner.addresses[0][1]}/"
-        return self
-
-    async def __aexit__(self, *problem: object) -> None:
-        await self._runner.cleanup()
+        host, usual_port = settings.console_address
+        super().__init__(application, "console_http", (host, usual_port if port is None else port))
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -251,12 +221,3 @@ def _file(request: web.Request, asset: Asset) -> web.Response:
 def _json(body: bytes, headers: dict[str, str] | None = None) -> web.Response:
     plain = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return web.Response(body=body, headers=plain | (headers or {}))
-
-
-def _mend(problem: OSError) -> str:
-    if problem.errno == errno.EADDRINUSE:
-        return "another program listens there: end it, or choose another port; port 0 is any free one"
-    if problem.errno == errno.EACCES:
-        return "this user may not listen there: choose a port from 1024 up; port 0 is any free one"
-    words = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else problem.strerror
-    return f"cannot listen there ({words}): name an address of this machine, such as 127.0.0.1:8585"

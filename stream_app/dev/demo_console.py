@@ -44,7 +44,7 @@ class DemoConsole:
             server = await self._stack.enter_async_context(ConsoleServer(self._settings, access, hub))
         except Failure:
             server = await self._stack.enter_async_context(ConsoleServer(self._settings, access, hub, port=0))
-        self.url = server.url
+        self.url = f"{server.url}/"
         self._looking = asyncio.create_task(hub.run())
         return self
 

@@ -1,7 +1,7 @@
-"""The HTTP server of a worker: one small answer per path, on a port of its own. Stands at the edge.
+"""How this project listens for HTTP, and the small server of a worker, on a port of its own. Stands at the edge.
 
-It serves whoever looks after the worker, not its users. A route is a path and a function that returns a ``Reply``; it
-answers GET and HEAD.
+``Site`` serves any application at an address of the settings; the console has one of its own. ``HttpServer`` serves whoever
+looks after the worker, not its users. A route is a path and a function that returns a ``Reply``; it answers GET and HEAD.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stream_app.settings import ENV_PREFIX, Settings
 
 logger = logging.getLogger(__name__)
 
+LARGEST_REQUEST = 4_096
 _STOP_SECONDS = 1.0
-_LARGEST_REQUEST = 4_096
 
 
 class Reply(NamedTuple):
@@ -41,18 +41,17 @@ def json_reply(status: int, content: Mapping[str, Any]) -> Reply:
     return Reply(status, orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
 
 
-class HttpServer:
-    """Serves the routes from ``async with`` to its end."""
+class Site:
+    """Serves an application from ``async with`` to its end, at the address that ``setting`` names."""
 
-    def __init__(self, settings: Settings, routes: Mapping[str, Route]) -> None:
-        self._settings = settings
-        self._application = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[_in_json])
-        for path, route in routes.items():
-            self._application.router.add_get(path, _handler(route))
+    def __init__(self, application: web.Application, setting: str, address: tuple[str, int]) -> None:
+        self._setting = setting
+        self._address = address
         self._runner = web.AppRunner(
-            self._application, access_log=None, handle_signals=False, shutdown_timeout=_STOP_SECONDS
+            application, access_log=None, handle_signals=False, shutdown_timeout=_STOP_SECONDS
         )
         self.url = ""
+        """Where it listens, without a slash at the end."""
 
     async def __aenter__(self) -> Self:
         """Listen.
@@ -60,14 +59,15 @@ class HttpServer:
         Raises:
             Failure: the address cannot be used.
         """
-        host, port = self._settings.http_address
+        host, port = self._address
+        shown = f"[{host}]" if ":" in host else host
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as problem:
             await self._runner.cleanup()
-            raise Failure(f"{ENV_PREFIX}HTTP={self._settings.http!r}: {_mend(problem)}") from None
-        shown = f"[{host}]" if ":" in host else host
+            wrong = f"{ENV_PREFIX}{self._setting.upper()}='{shown}:{port}'"
+            raise Failure(f"{wrong}: {_mend(problem, port)}") from None
         self.url = f"http://{shown}:{self._runner.addresses[0][1]}"
         return self
 
@@ -75,13 +75,23 @@ class HttpServer:
         await self._runner.cleanup()
 
 
-def _mend(problem: OSError) -> str:
+class HttpServer(Site):
+    """Serves the routes at the worker's address."""
+
+    def __init__(self, settings: Settings, routes: Mapping[str, Route]) -> None:
+        application = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[_in_json])
+        for path, route in routes.items():
+            application.router.add_get(path, _handler(route))
+        super().__init__(application, "http", settings.http_address)
+
+
+def _mend(problem: OSError, port: int) -> str:
     if problem.errno == errno.EADDRINUSE:
         return "another program listens there: end it, or choose another port; port 0 is any free one"
     if problem.errno == errno.EACCES:
         return "this user may not listen there: choose a port from 1024 up; port 0 is any free one"
     words = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else problem.strerror
-    return f"cannot listen there ({words}): name an address of this machine, such as 127.0.0.1:8080"
+    return f"cannot listen there ({words}): name an address of this machine, such as 127.0.0.1:{port}"
 
 
 def _handler(route: Route) -> _Handler:

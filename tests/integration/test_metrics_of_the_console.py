@@ -21,7 +21,7 @@ TOKEN = "a token of twenty-six chars"
 
 def scrape(url: str, token: str | None = None) -> str:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    with urlopen(Request(f"{url}metrics", headers=headers), timeout=5) as answer:
+    with urlopen(Request(f"{url}/metrics", headers=headers), timeout=5) as answer:
         return str(answer.read().decode())
 
 

@@ -51,6 +51,16 @@ def test_others_are_let_in_only_where_somebody_said_so(
         assert "short" not in str(problem.value).partition(":")[0]
 
 
+def test_what_only_this_machine_reaches_needs_no_token_and_keeps_to_its_own_names() -> None:
+    settings = load_settings(console_http="0.0.0.0:0")
+    access = access_of(settings, is_local=True)
+    assert access.accepts("", "", NOW) and access.accepts_host("localhost:8585")
+    assert not access.accepts_host("evil.example:8585")
+    guarded = access_of(load_settings(console_http="0.0.0.0:0", console_token=TOKEN), is_local=True)
+    assert not guarded.accepts("", "", NOW) and not guarded.accepts_host("evil.example")
+    assert access_of(settings, is_open=True).accepts_host("wall.example:8585")
+
+
 def test_a_token_is_never_shown() -> None:
     settings = load_settings(console_token=TOKEN)
     assert TOKEN not in repr(settings)

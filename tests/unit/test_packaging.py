@@ -13,6 +13,7 @@ import yaml
 from jsonschema import Draft7Validator
 from packaging.requirements import Requirement
 
+from stream_app.console.access import access_of
 from stream_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -179,9 +180,11 @@ def test_compose_schema_bites() -> None:
 
 
 def test_compose_has_the_whole_flow() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "topics", "worker", "prometheus", "grafana"}
+    assert set(SERVICES) == {"kafka", "redis", "topics", "worker", "console", "prometheus", "grafana"}
     assert SERVICES["topics"]["command"] == ["topics", "create"]
     assert SERVICES["worker"]["command"] == ["worker"]
+    assert SERVICES["console"]["command"][0] == "console"
+    assert "profiles" not in SERVICES["console"]
 
 
 def test_compose_images_are_pinned() -> None:
@@ -210,13 +213,18 @@ def test_compose_and_image_use_settings_that_exist() -> None:
     assert used - known == set()
 
 
-@pytest.mark.parametrize("service", ["topics", "worker"])
-def test_compose_settings_are_valid(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def settings_of(service: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings that a service's environment gives its program."""
     for name in [name for name in os.environ if name.startswith("STREAM_APP_")]:
         monkeypatch.delenv(name)
     for name, value in SERVICES[service]["environment"].items():
         monkeypatch.setenv(name, value)
-    assert Settings().kafka == "kafka:19092"
+    return Settings()
+
+
+@pytest.mark.parametrize("service", ["topics", "worker"])
+def test_compose_settings_are_valid(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(service, monkeypatch).kafka == "kafka:19092"
 
 
 def test_compose_addresses_are_those_of_its_services() -> None:
@@ -248,6 +256,17 @@ def test_compose_asks_the_worker_where_it_serves_its_health() -> None:
     assert host == "0.0.0.0"
     assert f"http://127.0.0.1:{port}/ready" in worker["healthcheck"]["test"][-1]
     assert published(worker) == []
+
+
+def test_compose_publishes_the_console_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    console, settings = SERVICES["console"], settings_of("console", monkeypatch)
+    _, port = settings.console_address
+    assert published(console) == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}/live" in console["healthcheck"]["test"][-1]
+    assert console["environment"]["STREAM_APP_REDIS"] == SERVICES["worker"]["environment"]["STREAM_APP_REDIS"]
+    access = access_of(settings, is_local="--local-only" in console["command"])
+    assert access.accepts_host(f"127.0.0.1:{port}") and access.accepts_host(f"localhost:{port}")
+    assert not access.accepts_host(f"evil.example:{port}")
 
 
 def test_compose_keeps_kafkas_data_in_a_volume() -> None:

@@ -43,7 +43,7 @@ function bandsStrip() {
     update() {
       const bands = Object.entries(state.churn.bands).map(([band, count]) => figure(title(band), number(count)));
       fill(element, bands.length
-        ? [...bands, figure("Alerts held back", heldBack(), "churn alerts that most_per_hour of the rules kept back, since the workers' starts")]
+        ? [...bands, figure("Alerts held back", heldBack(), "churn alerts that wait for the next hours, as most_per_hour of the rules lets no more begin")]
         : h("p", { class: "quiet none" }, "The rules have no churn rule."));
     },
   };
@@ -63,20 +63,21 @@ function worstTable() {
   ], { sortedBy: "score" });
   const choice = h("select", { id: "at-risk-segment", "aria-label": "Segment of the customers at risk", onchange: () => choose(choice.value) });
   let chosen = "";
-  let worst = [];
+  let worst = null;
   let close = () => {};
 
   function choose(segment) {
     close();
-    [chosen, worst, close] = [segment, [], () => {}];
+    [chosen, worst, close] = [segment, null, () => {}];
     if (segment)
       close = askAgain(`/api/at-risk?segment=${encodeURIComponent(segment)}`, WORST_EVERY_MS, (answer) => { worst = answer; draw(); });
     draw();
   }
 
   function draw() {
-    held.update((chosen ? worst : state.churn.worst).map((one) => ({ key: one.customer, ...one, stamp: JSON.stringify(one) })),
-      chosen ? "No customer of this segment is at risk." : "No customer is at risk.");
+    const shown = chosen ? worst : state.churn.worst;
+    held.update((shown ?? []).map((one) => ({ key: one.customer, ...one, stamp: JSON.stringify(one) })),
+      shown ? `No customer${chosen ? " of this segment" : ""} is at risk.` : "Loading…");
   }
 
   function offer() {
@@ -94,7 +95,8 @@ function worstTable() {
 
 // Segments down; the stages and the bands of their customers across.
 function segmentsTable() {
-  const frame = h("div");
+  const heading = h("h2", {}, "By segment ", h("span", { class: "quiet" }, "now, and who came within 24 hours"));
+  const element = h("section");
   let held = null;
   let drawnBands = null;
 
@@ -104,7 +106,7 @@ function segmentsTable() {
   });
 
   const bandColumn = (band) => ({
-    name: `band ${band}`, label: `At risk: ${spoken(band)}`, title: "customers in this band of the churn score now", kind: "number",
+    name: `band ${band}`, label: title(band), title: "customers in this band of the churn score now", kind: "number",
     sort: ({ bands }) => bands?.[band] ?? null,
     cell: ({ bands }) => (bands ? number(bands[band]) : dash("not counted yet")),
   });
@@ -114,7 +116,7 @@ function segmentsTable() {
     drawnBands = JSON.stringify(bandNames());
     held = table("Segments", [groupColumn("segment", "Segment"), ...STAGES.map(stageColumn), ...bandNames().map(bandColumn),
       metricColumn("disengagement_rate", "Gone for good")], { sortedBy: "key", descending: false });
-    frame.replaceChildren(held.element);
+    element.replaceChildren(heading, held.element);
   }
 
   function rows() {
@@ -126,7 +128,7 @@ function segmentsTable() {
   }
 
   return {
-    element: h("section", {}, h("h2", {}, "By segment ", h("span", { class: "quiet" }, "now, and who came within 24 hours")), frame),
+    element,
     update() {
       if (drawnBands !== JSON.stringify(bandNames())) build();
       held.update(rows(), "No event has named a segment yet.");
