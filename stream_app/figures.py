@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from stream_app.metrics.catalogue import RATE_BY_NAME
+from stream_app.metrics.catalogue import COUNT_BY_NAME, RATE_BY_NAME, TOTAL
 from stream_app.metrics.rates import RateValue, rate_of
 from stream_app.output import printable
 
 LONGEST_SUMMARY = 400
+STAGES: Final = tuple(name.removeprefix("stage_") for name in COUNT_BY_NAME if name.startswith("stage_"))
+"""The stages of a customer's life, as the catalogue counts them."""
+STAGE_MOVES_WINDOW: Final = "24h"
+"""Over so long the customers are counted who came to a stage."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Numbers:
     def count(self, window: str, name: str) -> float:
         """A count of a window; 0 where it is not known."""
         return float(self.fields.get(f"{window}.{name}") or 0)
+
+    def known(self, window: str, name: str) -> int | None:
+        """A whole count of a window; None where the workers do not tell it, as those of an earlier version."""
+        return int(self.count(window, name)) if f"{window}.{name}" in self.fields else None
 
     def amounts(self, window: str, name: str) -> dict[str, float]:
         """A sum of money of a window, by currency."""
@@ -112,3 +120,14 @@ def ticket_words(numbers: Numbers, window: str) -> str:
         f"first contact {percent(numbers.rate(window, 'first_contact_rate'))}, "
         f"satisfied {percent(numbers.rate(window, 'csat'))}"
     )
+
+
+def stage_words(numbers: Numbers) -> str:
+    """How many customers are in each stage now, and how many came to it within a day; a dash where nobody tells."""
+    parts = []
+    for stage in STAGES:
+        customers = numbers.known(TOTAL, f"stage_{stage}")
+        moves = numbers.known(STAGE_MOVES_WINDOW, f"became_{stage}")
+        if customers is not None:
+            parts.append(f"{customers:,} {stage}" + (f" (+{moves:,})" if moves else ""))
+    return ", ".join(parts) or "–"

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import Any
 
 from stream_app.clock import SECOND_MS, to_rfc3339
-from stream_app.figures import Numbers
-from stream_app.metrics.catalogue import Dimension, Unit, counts_of, rates_of
+from stream_app.figures import STAGE_MOVES_WINDOW, STAGES, Numbers
+from stream_app.metrics.catalogue import TOTAL, Dimension, Unit, counts_of, rates_of
 from stream_app.top.panels import Scene, watermark_delay_ms
 from stream_app.top.reading import CAMPAIGN_COUNTS, CAMPAIGN_RATES, Worker
 from stream_app.top.table import chosen_campaigns, machine_share
@@ -32,6 +32,8 @@ def describe(scene: Scene) -> Json:
         ],
         "campaign_count": look.campaign_count,
         "churn": {
+            "stages": {stage: _stage(look.everything, stage) for stage in STAGES},
+            "held_back": look.held_back,
             "customer_count": look.customer_count,
             "customers": [customer._asdict() for customer in look.customers],
         },
@@ -48,6 +50,14 @@ def _everything(numbers: Numbers, window: str) -> Json:
     }
     rates = {rate.name: numbers.rate(window, rate.name)._asdict() for rate in rates_of(Dimension.ALL)}
     return {"as_of": numbers.as_of or None, "counts": counts, "rates": rates}
+
+
+def _stage(numbers: Numbers, stage: str) -> Json:
+    """How many customers are in it now, and how many came to it within a day."""
+    return {
+        "customers": numbers.known(TOTAL, f"stage_{stage}"),
+        f"became_within_{STAGE_MOVES_WINDOW}": numbers.known(STAGE_MOVES_WINDOW, f"became_{stage}"),
+    }
 
 
 def _campaign(name: str, numbers: Numbers, window: str) -> Json:

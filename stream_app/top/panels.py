@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_app.clock import SECOND_MS, to_rfc3339
-from stream_app.figures import cart_words, chat_words, hour_and_minute, money, summary_of, ticket_words
+from stream_app.figures import (
+    cart_words,
+    chat_words,
+    hour_and_minute,
+    money,
+    stage_words,
+    summary_of,
+    ticket_words,
+)
 from stream_app.metrics.catalogue import Dimension
 from stream_app.output import printable
 from stream_app.top.reading import Look
@@ -119,14 +127,17 @@ def service(scene: Scene) -> RenderableType:
         table.add_row("", f"left behind: {money(numbers.amounts(window, 'abandoned_value'))}")
         table.add_row("chats", chat_words(numbers, window))
         table.add_row("tickets", ticket_words(numbers, window))
+        table.add_row("customers", stage_words(numbers))
     else:
         table.add_row("", Text("no event has been counted yet", style="dim"))
-    table.add_row("may leave", f"{look.customer_count:,} customers" if look.customers else "nobody")
+    table.add_row("may leave", _at_risk_words(look))
     for customer in look.customers[:CUSTOMERS_SHOWN]:
         why = printable("; ".join(customer.reasons), 200)
         name, band = printable(customer.customer_id, 24), printable(customer.band or "?")
+        segment = f"{printable(customer.segment, 24)}  " if customer.segment else ""
         table.add_row(
-            "", Text.assemble((f"{customer.score:.2f}", "bold"), f" {band:<8} {name}  ", (why, "dim"))
+            "",
+            Text.assemble((f"{customer.score:.2f}", "bold"), f" {band:<8} {name}  {segment}", (why, "dim")),
         )
     return table
 
@@ -172,6 +183,12 @@ def frame(scene: Scene, most: int) -> RenderableType:
     """Everything, one part below the other, with so many campaigns at most."""
     parts = (alerts(scene), campaigns(scene, most), service(scene), pipeline(scene))
     return Group(header(scene), *(Group("", part) for part in parts))
+
+
+def _at_risk_words(look: Look) -> str:
+    """How many may leave, and how many alerts of it the workers hold back until the next hours."""
+    customers = f"{look.customer_count:,} customers" if look.customers else "nobody"
+    return customers if look.held_back is None else f"{customers}; {look.held_back:,} alerts held back"
 
 
 def _pace_words(pace: Counter[str] | None) -> str:

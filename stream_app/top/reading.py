@@ -47,6 +47,7 @@ class Customer(NamedTuple):
     score: float
     band: str
     reasons: tuple[str, ...]
+    segment: str = ""
 
 
 class Worker(NamedTuple):
@@ -59,6 +60,8 @@ class Worker(NamedTuple):
     shards: tuple[int, ...]
     events: Mapping[str, int]
     dead_letters: Mapping[str, int]
+    held_back: int | None = None
+    """Churn alerts that wait for the next hours, as the rules let no more begin; None where it does not tell."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class Look:
     workers: tuple[Worker, ...] = ()
     lateness_ms: int = 0
     """The allowed lateness, by which a watermark lies behind the newest event."""
+
+    @property
+    def held_back(self) -> int | None:
+        """Churn alerts that the workers hold back; None where no worker tells."""
+        known = [worker.held_back for worker in self.workers if worker.held_back is not None]
+        return sum(known) if known else None
 
 
 class Reader:
@@ -183,11 +192,12 @@ def _object(text: str) -> Json | None:
 
 def _customer(name: str, score: float, fields: Mapping[str, str]) -> Customer:
     try:
-        reasons = orjson.loads(fields.get("reasons") or "[]")
+        told = orjson.loads(fields.get("reasons") or "[]")
     except orjson.JSONDecodeError:
-        reasons = []
-    given = reasons if isinstance(reasons, list) else []
-    return Customer(name, score, fields.get("band", ""), tuple(str(reason) for reason in given))
+        told = []
+    given = told if isinstance(told, list) else []
+    reasons = tuple(str(reason) for reason in given)
+    return Customer(name, score, fields.get("band", ""), reasons, fields.get("segment", ""))
 
 
 def _worker(name: str, fields: Mapping[str, str]) -> Worker:
@@ -200,6 +210,7 @@ def _worker(name: str, fields: Mapping[str, str]) -> Worker:
         shards=tuple(orjson.loads(fields.get("shards") or "[]")),
         events=_object(fields.get("events", "")) or {},
         dead_letters=_object(fields.get("dead_letters", "")) or {},
+        held_back=int(held_back) if (held_back := fields.get("held_back")) else None,
     )
 
 
