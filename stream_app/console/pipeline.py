@@ -46,7 +46,7 @@ class Pipeline:
             "lag": sum(worker["lag"] for worker in workers),
             "watermark": min(known, default=None),
             "dead_letters": dict(letters),
-            "held_back": _sum_of_known(worker["held_back"] for worker in workers),
+            "churn_held_back": _sum_of_known(worker["churn_held_back"] for worker in workers),
         }
 
     def _worker(self, report: Mapping[str, str]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Pipeline:
             "batch_size": number_of(report.get("batch_records")) / batches if batches else None,
             "flush_seconds": flushes,
             "redis_errors": number_of(report.get("redis_errors")),
-            "held_back": number_of(held_back) if (held_back := report.get("held_back")) else None,
+            "churn_held_back": number_of(held_back) if (held_back := report.get("churn_held_back")) else None,
         }
 
     def _speeds(self, name: tuple[str, str], as_of: int, events: _Counts) -> dict[str, float]:

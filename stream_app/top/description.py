@@ -33,7 +33,7 @@ def describe(scene: Scene) -> Json:
         "campaign_count": look.campaign_count,
         "churn": {
             "stages": {stage: _stage(look.everything, stage) for stage in STAGES},
-            "held_back": look.held_back,
+            "held_back": look.churn_held_back,
             "customer_count": look.customer_count,
             "customers": [customer._asdict() for customer in look.customers],
         },

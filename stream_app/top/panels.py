@@ -188,7 +188,11 @@ def frame(scene: Scene, most: int) -> RenderableType:
 def _at_risk_words(look: Look) -> str:
     """How many may leave, and how many alerts of it the workers hold back until the next hours."""
     customers = f"{look.customer_count:,} customers" if look.customers else "nobody"
-    return customers if look.held_back is None else f"{customers}; {look.held_back:,} alerts held back"
+    return (
+        customers
+        if look.churn_held_back is None
+        else f"{customers}; {look.churn_held_back:,} alerts held back"
+    )
 
 
 def _pace_words(pace: Counter[str] | None) -> str:

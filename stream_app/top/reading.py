@@ -60,7 +60,7 @@ class Worker(NamedTuple):
     shards: tuple[int, ...]
     events: Mapping[str, int]
     dead_letters: Mapping[str, int]
-    held_back: int | None = None
+    churn_held_back: int | None = None
     """Churn alerts that wait for the next hours, as the rules let no more begin; None where it does not tell."""
 
 
@@ -81,9 +81,9 @@ class Look:
     """The allowed lateness, by which a watermark lies behind the newest event."""
 
     @property
-    def held_back(self) -> int | None:
+    def churn_held_back(self) -> int | None:
         """Churn alerts that the workers hold back; None where no worker tells."""
-        known = [worker.held_back for worker in self.workers if worker.held_back is not None]
+        known = [worker.churn_held_back for worker in self.workers if worker.churn_held_back is not None]
         return sum(known) if known else None
 
 
@@ -210,7 +210,7 @@ def _worker(name: str, fields: Mapping[str, str]) -> Worker:
         shards=tuple(orjson.loads(fields.get("shards") or "[]")),
         events=_object(fields.get("events", "")) or {},
         dead_letters=_object(fields.get("dead_letters", "")) or {},
-        held_back=int(held_back) if (held_back := fields.get("held_back")) else None,
+        churn_held_back=int(held_back) if (held_back := fields.get("churn_held_back")) else None,
     )
 
 

@@ -146,7 +146,7 @@ class ConsoleProcess:
                 [sys.executable, "-m", "stream_app", "console", *self._arguments],
                 stdout=output, stderr=output, cwd=ROOT, env=self._environment,
             )  # fmt: skip
-        wait_until(self._listens, 20, "the console listens", every=0.05)
+        wait_until(self._listens, 60, "the console listens", every=0.05)
 
     def _listens(self) -> bool:
         assert self._process is not None

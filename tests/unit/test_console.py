@@ -250,6 +250,6 @@ def test_a_count_that_no_worker_has_told_is_not_0() -> None:
 
 def test_what_is_held_back_is_known_once_a_worker_tells_it() -> None:
     pipeline = Pipeline()
-    assert pipeline.take([report("a", 0, 0)])["held_back"] is None
-    told = [report("a", 0, 0), report("b", 0, 0, held_back="3"), report("c", 0, 0, held_back="4")]
-    assert pipeline.take(told)["held_back"] == 7
+    assert pipeline.take([report("a", 0, 0)])["churn_held_back"] is None
+    told = [report("a", 0, 0), report("b", 0, 0, churn_held_back="3"), report("c", 0, 0, churn_held_back="4")]
+    assert pipeline.take(told)["churn_held_back"] == 7

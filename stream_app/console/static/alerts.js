@@ -1,7 +1,7 @@
 // Firing alerts first, and those that ended within the hour, which fade.
 
 import { fill, h, linkTo, named, readable } from "./dom.js";
-import { dash, duration, number, percent, quantity, time } from "./format.js";
+import { dash, duration, interval, number, quantity, time } from "./format.js";
 import { state } from "./stream.js";
 
 const CUSTOMERS_SHOWN = 5;
@@ -24,7 +24,7 @@ function evidence(alert) {
   const parts = [];
   if (alert.value !== null && alert.value !== undefined) parts.push(h("strong", {}, quantity(metric, alert.value)));
   if (alert.low !== null && alert.low !== undefined && alert.high !== null)
-    parts.push(h("small", { title: "95 % interval" }, ` ${percent(alert.low, 2).slice(0, -2)}–${percent(alert.high, 2)}`));
+    parts.push(h("small", { title: "95 % interval" }, ` ${interval(alert.low, alert.high)}`));
   const against = [];
   if (alert.denominator) against.push(`${number(alert.numerator ?? 0)} of ${number(alert.denominator)}`);
   if (alert.threshold !== null && alert.threshold !== undefined) against.push(`limit ${quantity(metric, alert.threshold)}`);

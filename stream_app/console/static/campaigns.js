@@ -62,7 +62,7 @@ export function campaignsPanel() {
   }
 
   return {
-    element: h("section", { class: "campaigns", "aria-label": "Campaigns" },
+    element: h("section", { class: "campaigns as-cards", "aria-label": "Campaigns" },
       h("div", { class: "heading" }, h("h2", {}, "Campaigns ", count), search), campaigns.element),
     update(change) {
       if (!change) {

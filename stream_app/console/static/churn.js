@@ -1,4 +1,4 @@
-// Who may leave: customers by stage and by band of the churn score, those at the greatest risk and why, and by segment.
+// Who may leave: customers by stage and by band of the churn score, both by segment, and those at the greatest risk and why.
 
 import { fill, h, linkTo, named, readable } from "./dom.js";
 import { dash, metrics, number, percent, time } from "./format.js";
@@ -35,9 +35,9 @@ function bandSeverity(band) {
 
 function bandsStrip() {
   const element = h("dl", { class: "figures", id: "bands" });
-  const heldBack = () => (state.pipeline.held_back === null
+  const heldBack = () => (state.pipeline.churn_held_back === null
     ? dash("no worker has told how many it held back")
-    : number(state.pipeline.held_back));
+    : number(state.pipeline.churn_held_back));
   return {
     element,
     update() {
@@ -60,7 +60,7 @@ function worstTable() {
       cell: ({ segment }) => (segment ? linkTo("segment", segment) : dash("no event of theirs has named a segment")) },
     { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
     { name: "last_seen", label: "Last seen", kind: "number", sort: ({ last_seen: at }) => at, cell: ({ last_seen: at }) => time(at) },
-  ], { sortedBy: "score" });
+  ], { sortedBy: "score", atOnce: 20 });
   const choice = h("select", { id: "at-risk-segment", "aria-label": "Segment of the customers at risk", onchange: () => choose(choice.value) });
   let chosen = "";
   let worst = null;
@@ -87,7 +87,8 @@ function worstTable() {
   }
 
   return {
-    element: h("section", {}, h("div", { class: "heading" }, h("h2", {}, "At greatest risk"), choice), held.element),
+    element: h("section", { class: "as-cards", id: "worst" },
+      h("div", { class: "heading" }, h("h2", {}, "At greatest risk"), choice), held.element),
     update() { offer(); draw(); },
     close: () => close(),
   };
@@ -96,7 +97,7 @@ function worstTable() {
 // Segments down; the stages and the bands of their customers across.
 function segmentsTable() {
   const heading = h("h2", {}, "By segment ", h("span", { class: "quiet" }, "now, and who came within 24 hours"));
-  const element = h("section");
+  const element = h("section", { id: "segments" });
   let held = null;
   let drawnBands = null;
 
@@ -115,7 +116,7 @@ function segmentsTable() {
   function build() {
     drawnBands = JSON.stringify(bandNames());
     held = table("Segments", [groupColumn("segment", "Segment"), ...STAGES.map(stageColumn), ...bandNames().map(bandColumn),
-      metricColumn("disengagement_rate", "Gone for good")], { sortedBy: "key", descending: false });
+      metricColumn("disengagement_rate")], { sortedBy: "key", descending: false });
     element.replaceChildren(heading, held.element);
   }
 
@@ -137,14 +138,14 @@ function segmentsTable() {
 }
 
 export function churnPage() {
-  const [stages, bands, worst, segments] = [stagesStrip(), bandsStrip(), worstTable(), segmentsTable()];
+  const [stages, bands, segments, worst] = [stagesStrip(), bandsStrip(), segmentsTable(), worstTable()];
   return {
     title: "Churn",
     element: h("div", {},
       h("section", { id: "stages" }, h("h2", {}, "Customers by stage"), stages.element),
       h("section", {}, h("h2", {}, "Customers at risk, by band"), bands.element),
-      worst.element, segments.element),
-    update() { [stages, bands, worst, segments].forEach((part) => part.update()); },
+      segments.element, worst.element),
+    update() { [stages, bands, segments, worst].forEach((part) => part.update()); },
     close: () => worst.close(),
   };
 }

@@ -36,7 +36,7 @@ const charts = new Set();
 
 const ends = (times) => ({ min: times[0], max: times.at(-1) });
 
-function options(format, times) {
+function options(format, times, isLegendNeeded) {
   const grid = { color: colour("--line"), drawTicks: false };
   const ticks = { color: colour("--quiet"), font: { size: 11 }, maxTicksLimit: 6, maxRotation: 0, align: "inner" };
   return {
@@ -52,7 +52,7 @@ function options(format, times) {
       y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...ticks, align: "center", maxTicksLimit: 5, callback: format } },
     },
     plugins: {
-      legend: { position: "bottom", align: "start",
+      legend: { display: isLegendNeeded, position: "bottom", align: "start",
                 labels: { color: colour("--text"), boxWidth: 14, boxHeight: 1, font: { size: 12 } } },
       tooltip: { callbacks: {
         title: (items) => (items.length ? `${clockTime(items[0].parsed.x)} · ${utc(items[0].parsed.x)}` : ""),
@@ -89,7 +89,7 @@ export function curves(title, series, format) {
       Object.assign(chart.options.scales.x, ends(times));
       chart.update("none");
     } else if (canvas.isConnected) {
-      chart = new window.Chart(canvas, { type: "line", data: { datasets }, options: options(format, times) });
+      chart = new window.Chart(canvas, { type: "line", data: { datasets }, options: options(format, times, series.length > 1) });
     }
     const last = series.map(({ name, label }) => [label, values[name]?.at(-1)])
       .filter(([, value]) => value !== null && value !== undefined && !Number.isNaN(value));

@@ -15,6 +15,12 @@ export function percent(value, digits = Math.abs(value) < 0.1 ? 2 : 1) {
   return `${(100 * value).toFixed(digits)} %`;
 }
 
+// The ends of an interval, as fine as a rate of that size is shown.
+export function interval(low, high) {
+  const digits = high < 0.1 ? 2 : 1;
+  return `${percent(low, digits).slice(0, -2)}–${percent(high, digits)}`;
+}
+
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 100) return `${fine.format(Math.round(seconds * 10) / 10)} s`;
@@ -42,7 +48,7 @@ export function rate(metric, held, withInterval = false) {
   }
   const shown = quantity(metric, value);
   if (low === null || low === undefined) return h("span", {}, shown);
-  const between = `${percent(low, 2).slice(0, -2)}–${percent(high, 2)}`;
+  const between = interval(low, high);
   const words = `95 % interval: ${between}`;
   return withInterval
     ? h("span", {}, shown, " ", h("small", { title: words }, between))

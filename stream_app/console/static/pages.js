@@ -26,7 +26,7 @@ const sinceNote = (times) => h("p", { class: "quiet" },
 export function segmentsPage() {
   const segments = groupTable("Segment", "segment", [
     metricColumn("deliveries", "Delivered"), metricColumn("open_rate", "Open rate"), metricColumn("ctr", "CTR"),
-    metricColumn("ctor", "CTOR"), metricColumn("optout_rate", "Opt-outs"), metricColumn("disengagement_rate", "Gone for good"),
+    metricColumn("ctor", "CTOR"), metricColumn("optout_rate", "Opt-outs"), metricColumn("disengagement_rate"),
     metricColumn("abandonment_rate", "Carts abandoned"), metricColumn("missed_chat_rate", "Chats missed"), metricColumn("csat", "CSAT"),
   ], "deliveries");
   const channels = groupTable("Channel", "channel", [
@@ -59,7 +59,7 @@ export function cartsPage() {
   });
   return {
     title: "Carts",
-    element: h("div", {}, h("div", { class: "columns" }, numbers.element, ends.figure, rates.figure), note, segments.element),
+    element: h("div", {}, h("div", { class: "columns three" }, numbers.element, ends.figure, rates.figure), note, segments.element),
     update() { numbers.update(); segments.update(); },
     close() { close(); ends.close(); rates.close(); },
   };
@@ -85,8 +85,8 @@ export function servicePage() {
   });
   return {
     title: "Service",
-    element: h("div", {}, h("div", { class: "columns" }, chats.element, tickets.element, missed.figure, waits.figure, cases.figure),
-      note, channels.element),
+    element: h("div", {}, h("div", { class: "columns" }, chats.element, tickets.element),
+      h("div", { class: "columns three" }, missed.figure, waits.figure, cases.figure), note, channels.element),
     update() { chats.update(); tickets.update(); channels.update(); },
     close() { close(); missed.close(); waits.close(); cases.close(); },
   };
@@ -171,7 +171,7 @@ export function keyPage(dimension, key) {
   const series = WINDOWS.map((window) => ({ name: window, label: windowLabel(window) }));
   const drawings = isCampaign
     ? [["Click rate by window", "unique_clicks"], ["Open rate by window", "unique_opens"], ["Opt-out rate by window", "optouts"]]
-        .map(([title, top]) => ({ top, chart: curves(title, series, (value) => percent(value)) }))
+        .map(([title, top]) => ({ top, chart: curves(title, series, (value) => `${number(100 * value)} %`) }))
     : [];
   const activity = isCampaign ? curves("Within an hour", [{ name: "1h.deliveries", label: "delivered" },
     { name: "1h.unique_opens", label: "opened" }, { name: "1h.unique_clicks", label: "clicked" }], number) : null;

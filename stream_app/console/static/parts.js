@@ -35,7 +35,7 @@ function amounts(byCurrency) {
 }
 
 export const label = (metric) => {
-  const words = metric.replaceAll("_", " ").replace(/^(mean|chats|tickets|carts) /, (word) => word);
+  const words = metric.replace(/^stage_/, "").replaceAll("_", " ").replace(/^(mean|chats|tickets|carts) /, (word) => word);
   return words.charAt(0).toUpperCase() + words.slice(1).replace(/\bctr\b/, "CTR");
 };
 
@@ -51,11 +51,11 @@ export function figures(list) {
   };
 }
 
-// Metrics down, windows across.
+// Metrics down, windows across. Below a title such as Carts, "Carts started" is "Started".
 export function byWindow(title, names, windows, numbersOf) {
   const cells = names.map((metric) => windows.map(() => h("td", { class: "number" })));
   const rows = names.map((metric, place) => h("tr", {},
-    h("th", { scope: "row", title: metrics[metric]?.meaning }, LABELS[metric] ?? label(metric)), cells[place]));
+    h("th", { scope: "row", title: metrics[metric]?.meaning }, LABELS[metric] ?? label(metric.replace(`${title.toLowerCase()}_`, ""))), cells[place]));
   const element = h("section", { class: "card" }, h("h3", {}, title),
     h("table", { class: "windows" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "hidden" }, "Metric")),
@@ -76,7 +76,9 @@ export const LABELS = {
   mean_chat_wait: "Mean wait for an answer",
   mean_resolution_time: "Mean time to resolution",
   mean_reply_time: "Mean time to first reply",
+  optouts: "Opt-outs",
   optout_rate: "Opt-out rate",
+  disengagement_rate: "Gone for good",
 };
 
 export const ofAll = (window) => state.keys.get("all:all")?.windows[window];

@@ -11,7 +11,7 @@ export const state = {
   firing: {},
   resolved: [],
   churn: { bands: {}, segments: {}, worst: [] },
-  pipeline: { workers: [], speeds: {}, speed: 0, lag: 0, watermark: null, dead_letters: {}, held_back: null },
+  pipeline: { workers: [], speeds: {}, speed: 0, lag: 0, watermark: null, dead_letters: {}, churn_held_back: null },
   since: null,
   at: 0,
   problem: "",

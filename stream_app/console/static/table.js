@@ -2,20 +2,19 @@
 
 import { fill, h } from "./dom.js";
 
-const ROWS_AT_ONCE = 50;
 const collator = new Intl.Collator(undefined, { numeric: true });
 
-// Columns: {name, label, title, kind, sort(row), cell(row)}. Rows are anything with a `key`.
-export function table(caption, columns, { sortedBy, descending = true }) {
+// Columns: {name, label, title, kind, sort(row), cell(row)}. Rows are anything with a `key`; so many are shown at once.
+export function table(caption, columns, { sortedBy, descending = true, atOnce = 50 }) {
   let sort = { by: sortedBy, descending };
   let rows = [];
-  let most = ROWS_AT_ONCE;
+  let most = atOnce;
   const held = new Map();
   const body = h("tbody");
   const headings = columns.map((column) =>
     h("th", { scope: "col", class: column.kind, title: column.title },
       column.sort ? h("button", { type: "button", onclick: () => sortBy(column) }, column.label) : column.label));
-  const more = h("button", { type: "button", class: "more", onclick: () => { most += ROWS_AT_ONCE; draw(); } });
+  const more = h("button", { type: "button", class: "more", onclick: () => { most += atOnce; draw(); } });
   const empty = h("p", { class: "quiet none" });
   const element = h("div", { class: "table" },
     h("table", {}, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, headings)), body), empty, more);
