@@ -96,7 +96,7 @@ function worstTable() {
 
 // Segments down; the stages and the bands of their customers across.
 function segmentsTable() {
-  const heading = h("h2", {}, "By segment ", h("span", { class: "quiet" }, "now, and who came within 24 hours"));
+  const heading = h("h2", {}, "By segment ", h("span", { class: "quiet" }, "now, and who came in 24 h"));
   const element = h("section", { id: "segments" });
   let held = null;
   let drawnBands = null;

@@ -166,7 +166,7 @@ export function keyPage(dimension, key) {
   const isCampaign = dimension === "campaign";
   const asOf = h("p", { class: "quiet" });
   const parts = [["Mail", MAIL], ["Carts", CARTS], ["Service", SERVICE], ["Customers", CUSTOMERS]];
-  const tables = h("div", { class: "columns wide" });
+  const tables = h("div", { class: "columns" });
   let drawn = null;
   const series = WINDOWS.map((window) => ({ name: window, label: windowLabel(window) }));
   const drawings = isCampaign
@@ -182,6 +182,7 @@ export function keyPage(dimension, key) {
       drawn = parts.map(([title, names]) => [title, names.filter((name) => name in held.windows.total)])
         .filter(([, names]) => names.length)
         .map(([title, names]) => byWindow(title, names, ALL_WINDOWS, (window) => held.windows[window]));
+      tables.classList.toggle("packed", drawn.length > 1);
       tables.replaceChildren(...drawn.map(({ element }) => element));
     }
     drawn.forEach(({ update }) => update());

@@ -57,7 +57,7 @@ export function byWindow(title, names, windows, numbersOf) {
   const rows = names.map((metric, place) => h("tr", {},
     h("th", { scope: "row", title: metrics[metric]?.meaning }, LABELS[metric] ?? label(metric.replace(`${title.toLowerCase()}_`, ""))), cells[place]));
   const element = h("section", { class: "card" }, h("h3", {}, title),
-    h("table", { class: "windows" },
+    h("table", { class: windows.length > 3 ? "windows many" : "windows" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "hidden" }, "Metric")),
         windows.map((name) => h("th", { scope: "col", class: "number" }, windowLabel(name))))),
       h("tbody", {}, rows)));
