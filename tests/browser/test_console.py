@@ -334,6 +334,11 @@ def test_a_campaign_is_shown_by_segment_or_why_not(
     )
     assert "in no segment here" not in text_of(chrome, part)
     assert len(chrome.execute_script(cells)) == 2
+    shown.alert("pair", dimension="campaign_segment", key=campaign_segment("a/b", "new"))
+    turn_to(chrome, "")
+    wait_until(lambda: "campaign a/b in segment new" in text_of(chrome, "#firing"), 10, "both are named")
+    turn_to(chrome, "campaign_segment/a%252Fb%2Fnew")
+    wait_until(lambda: text_of(chrome, "h1") == "a/b", 10, "an alert's link leads to the campaign")
     assert mistakes(chrome) == []
 
 

@@ -21,7 +21,7 @@ function subject(alert) {
 }
 
 // The two names in a key; null where it is not made of two.
-function campaignAndSegment(key) {
+export function campaignAndSegment(key) {
   const names = String(key).split("/");
   try {
     return names.length === 2 ? names.map(decodeURIComponent) : null;

@@ -13,8 +13,8 @@ const COLUMNS = [
   ["deliveries", "Delivered"], ["open_rate", "Open rate"], ["ctr", "CTR"], ["ctor", "CTOR"],
 ];
 
-const NOT_COUNTED = "Campaigns are not counted by segment: start the workers with STREAM_APP_CAMPAIGN_SEGMENTS=true, "
-  + "and what comes from then on is shown here.";
+const NOT_COUNTED = "There are no numbers of campaigns by segment. Workers that run with STREAM_APP_CAMPAIGN_SEGMENTS=true "
+  + "count them, from then on, for events that name both.";
 const NONE = "No event of this campaign has named a segment in the last 24 hours.";
 
 export function campaignSegments(campaign) {

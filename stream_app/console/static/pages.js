@@ -222,7 +222,7 @@ const SERVICE = ["chats_started", "chats_answered", "chats_missed", "missed_chat
   "reopen_rate", "first_contact_rate", "mean_reply_time", "mean_resolution_time", "csat"];
 const ALL_WINDOWS = ["1m", "5m", "1h", "24h", "total"];
 
-// A campaign's, a segment's or a channel's own page: its numbers in every window, and of a campaign its curves.
+// A campaign's, a segment's or a channel's own page: its numbers in every window, and of a campaign its curves and segments.
 export function keyPage(dimension, key) {
   let held = null;
   const isCampaign = dimension === "campaign";
