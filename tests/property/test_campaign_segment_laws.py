@@ -69,7 +69,7 @@ def test_no_other_number_is_changed_by_them(world: list[Json]) -> None:
     assert differences(with_them.snapshots, with_them.batch()) == []
 
 
-@examples(0.5)
+@examples()
 @given(stores, worlds(DISORDER_MS), st.integers(0, 12), st.integers(0, 1_000))
 def test_switched_on_amid_a_stream_they_hold_what_happens_from_the_next_pane_on(
     store: SliceStore, world: list[Json], before: int, rewind: int
