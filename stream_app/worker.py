@@ -44,7 +44,7 @@ def run(settings: Settings) -> NoReturn:
     set_up_logging()
     spare_the_old()
     try:
-        rules = load_rules(settings.rules)
+        rules = load_rules(settings.rules, settings)
     except RulesError as problem:
         raise SettingsError(str(problem)) from None
     with closing(open_store(settings)) as store:

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from stream_app.alerts.rules import Rules
 from stream_app.clock import now_ms, to_rfc3339
-from stream_app.console.numbers import key_view
+from stream_app.console.numbers import key_view, segment_view
 from stream_app.console.reading import Reader
 from stream_app.console.world import World
 from stream_app.failure import Failure
@@ -90,6 +90,19 @@ class Hub:
         if not fields:
             return None
         return key_view(dimension, fields) | self._world.curves(full_key)
+
+    async def campaign_segments(self, campaign: str) -> dict[str, Any]:
+        """A campaign in each of its segments, and whether campaigns are counted by segment at all.
+
+        Raises:
+            Failure: Redis cannot be read.
+        """
+        try:
+            found = await self._reader.campaign_segments(campaign)
+        except (RedisError, OSError) as problem:
+            raise Failure(f"Redis cannot be read ({problem})") from None
+        segments = {name: segment_view(fields) for name, fields in found.segments.items()}
+        return {"is_counted": found.is_counted, "segments": segments, "left_out": found.left_out}
 
     @contextmanager
     def viewer(self, last_id: str) -> Iterator[Queue]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 import redis.asyncio as redis
@@ -17,8 +17,8 @@ from redis.exceptions import ResponseError
 
 from stream_app.alerts.rules import Rules
 from stream_app.clock import MINUTE_MS, SECOND_MS
-from stream_app.console.numbers import CAMPAIGN_FIELDS, Fields
-from stream_app.metrics.catalogue import Dimension
+from stream_app.console.numbers import CAMPAIGN_FIELDS, SEGMENT_FIELDS, Fields
+from stream_app.metrics.catalogue import Dimension, campaign_segment
 from stream_app.settings import Settings
 from stream_app.sinks.connections import redis_options
 
@@ -26,6 +26,7 @@ ALL_EVERY_MS = MINUTE_MS
 _CLOCKS_APART_MS = 5 * SECOND_MS  # by so much the clocks of two workers may differ
 _KEYS_AT_ONCE = 500
 _GROUPS_READ = 100  # segments and channels, each
+_SEGMENTS_READ = 500  # of one campaign
 _CHANGES_READ = 100
 _WORST_READ = 50
 _WORKERS_READ = 100
@@ -46,6 +47,16 @@ class Seen:
     """How many customers each band of the churn score has, from mild to severe."""
     worst: list[dict[str, Any]] = field(default_factory=list)
     workers: list[dict[str, str]] = field(default_factory=list)
+
+
+class CampaignSegments(NamedTuple):
+    """A campaign by segment."""
+
+    is_counted: bool
+    """Whether there are such numbers of any campaign."""
+    segments: dict[str, Fields]
+    left_out: int
+    """How many segments were not asked for, as they have not changed for longest."""
 
 
 class _Index:
@@ -157,12 +168,31 @@ class Reader:
         fields: Fields = await self._client.hgetall(f"{self._prefix}metrics:{dimension}:{key}")
         return fields
 
+    async def campaign_segments(self, campaign: str) -> CampaignSegments:
+        """A campaign in every segment there is: who bears both has changed the segment's own numbers too, so that the
+        index of the segments names all, and no other is needed."""
+        segments = f"{self._prefix}index:{Dimension.SEGMENT}"
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zcard(f"{self._prefix}index:{Dimension.CAMPAIGN_SEGMENT}")
+        pipeline.zcard(segments)
+        pipeline.zrevrange(segments, 0, _SEGMENTS_READ - 1)
+        counted, known, names = await _answers(pipeline)
+        if not counted:
+            return CampaignSegments(False, {}, 0)
+        found = await self._read_keys(
+            Dimension.CAMPAIGN_SEGMENT, [campaign_segment(campaign, name) for name in names], SEGMENT_FIELDS
+        )
+        held = {
+            name: fields for name, fields in zip(names, found.values(), strict=True) if fields.get("as_of")
+        }
+        return CampaignSegments(True, held, max(0, (known or 0) - len(names)))
+
     async def _look_closer(
         self, seen: Seen, campaigns: list[str], groups: list[str], worst: list[str], workers: list[str]
     ) -> None:
         for start in range(0, len(campaigns), _KEYS_AT_ONCE):
             names = campaigns[start : start + _KEYS_AT_ONCE]
-            seen.campaigns |= await self._read_campaigns(names)
+            seen.campaigns |= await self._read_keys(Dimension.CAMPAIGN, names, CAMPAIGN_FIELDS)
         pipeline = self._client.pipeline(transaction=False)
         for name in groups:
             pipeline.hgetall(f"{self._prefix}metrics:{name}")
@@ -175,13 +205,16 @@ class Reader:
         seen.worst = [{"customer": name} | dict(next(answers) or {}) for name in worst]
         seen.workers = [report for _ in workers if (report := next(answers))]
 
-    async def _read_campaigns(self, names: list[str]) -> Mapping[str, Fields]:
+    async def _read_keys(
+        self, dimension: Dimension, names: list[str], fields: Sequence[str]
+    ) -> Mapping[str, Fields]:
+        """Some fields of some keys."""
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
-            pipeline.hmget(f"{self._prefix}metrics:{Dimension.CAMPAIGN}:{name}", CAMPAIGN_FIELDS)
+            pipeline.hmget(f"{self._prefix}metrics:{dimension}:{name}", fields)
         answers = await _answers(pipeline)
         return {
-            name: dict(zip(CAMPAIGN_FIELDS, values or (), strict=False))
+            name: dict(zip(fields, values or (), strict=False))
             for name, values in zip(names, answers, strict=True)
         }
 

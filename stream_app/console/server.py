@@ -76,6 +76,7 @@ class ConsoleServer:
                 web.get("/static/{name}", self._static),
                 web.get("/api/world", self._world),
                 web.get("/api/key", self._key),
+                web.get("/api/segments", self._campaign_segments),
                 web.get("/api/about", self._about),
                 web.get("/events", self._events),
                 web.get("/metrics", self._metrics),
@@ -197,6 +198,9 @@ class ConsoleServer:
         if found is None:
             raise web.HTTPNotFound
         return _json(orjson.dumps(found))
+
+    async def _campaign_segments(self, request: web.Request) -> web.Response:
+        return _json(orjson.dumps(await self._hub.campaign_segments(request.query.get("campaign", ""))))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """The stream of changes (server-sent events), from where the viewer was."""

@@ -60,7 +60,11 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "what the key is one of; customer for churn",
             "enum": [*(str(one) for one in Dimension), "customer"],
         },
-        "key": {"description": "the campaign, segment, channel or customer", "type": "string"},
+        "key": {
+            "description": "the campaign, segment, channel or customer; <campaign>/<segment>, each "
+            "percent-encoded, for campaign_segment",
+            "type": "string",
+        },
         "window": {
             "description": "the window that the rule looks at; null for churn",
             "enum": [*ALL_WINDOWS, None],

@@ -92,7 +92,7 @@ class Shard:
             self._restore(msgspec.msgpack.decode(header, type=ShardHeader))
         self.customers = Drawer(shelf, CUSTOMER_KIND, Customer)
         self._shelf = shelf
-        self._tallies = Tallies(shelf)
+        self._tallies = Tallies(shelf, settings.campaign_segments)
         self._audience = Audience(shelf, settings.retention)
         self._lifecycles = Lifecycles(shelf, settings, self._tallies, self.watermark)
         self.standings = Standings(shelf, self._tallies, self._audience)

@@ -463,4 +463,9 @@ class Pipeline:
     def oracle_settings(self) -> oracle.Settings:
         """The settings that matter to the oracle."""
         settings = self.settings
-        return oracle.Settings(settings.cart_timeout, settings.chat_timeout, settings.machine_click_within)
+        return oracle.Settings(
+            settings.cart_timeout,
+            settings.chat_timeout,
+            settings.machine_click_within,
+            settings.campaign_segments,
+        )

@@ -317,6 +317,11 @@ def test_reasons_of_the_conditions_over_the_past_and_over_counts() -> None:
     ]
 
 
+def test_a_campaign_in_a_segment_is_told_by_both_names() -> None:
+    pair = changed(SPIKE, dimension="campaign_segment", key="Caf%C3%A9%2F1/new%20ones")
+    assert summary(pair).startswith("Critical: opt-out rate of campaign Café/1 in segment new ones is 2.09 %")
+
+
 def test_reasons_of_an_optout_come_first() -> None:
     over = changed(LOST, **ENDED, opted_out=True)
     assert reasons(over) == ["the customer has opted out: a fact, and no longer a risk", *LOST.reasons]
