@@ -22,7 +22,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     ``reached`` and ``disengaged`` map segments, and ``""`` for all of them, to the first delivery and the first
     opt-out or complaint. ``mail``: deliveries since the last open or settled click by the person. ``clicks``: the
-    first settled click by the person; what is not settled yet is in ``recent``.
+    first settled click by the person; what is not settled yet is in ``recent``. ``segment``: the latest by event time
+    that an event bore; ``segment_age_ms``: how long before the last event that was.
     """
 
     last_seen_ms: int = 0
@@ -37,6 +38,23 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     delivered: Delivered | None = None
     recent: Recent | None = None
     habits: Habits | None = None
+    segment: str | None = None
+    segment_age_ms: int = 0
+
+    def see(self, time_ms: int, segment: str | None) -> None:
+        """An event came, which may bear a segment. Of segments borne at the same time the one last by name stays, so that
+        it does not matter which came first."""
+        ahead_ms = time_ms - self.last_seen_ms
+        if ahead_ms > 0:
+            self.last_seen_ms = time_ms
+            if segment:
+                self.segment, self.segment_age_ms = segment, 0
+            elif self.segment is not None:
+                self.segment_age_ms += ahead_ms
+        elif segment:
+            held, older_ms = self.segment, self.segment_age_ms + ahead_ms
+            if held is None or older_ms > 0 or (older_ms == 0 and segment > held):
+                self.segment, self.segment_age_ms = segment, -ahead_ms
 
     @property
     def opted_out(self) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_app.state.customers import Customer
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
@@ -58,6 +61,28 @@ def test_deliveries_since_the_last_engagement_are_the_unanswered_ones_in_any_ord
     ]
     for order in permutations(mails):
         assert ann(told(*order)).mail.times == [START_MS + 20]
+
+
+seen = st.tuples(st.integers(0, 3), st.sampled_from([None, "", "a", "b"]))
+
+
+@given(st.lists(seen, max_size=6), st.randoms())
+def test_a_customers_segment_is_the_latest_by_event_time_whatever_comes_first(
+    events: list[tuple[int, str | None]], chance: Random
+) -> None:
+    shuffled = list(events)
+    chance.shuffle(shuffled)
+    customer, other = Customer(), Customer()
+    for held, order in ((customer, events), (other, shuffled)):
+        for time_ms, segment in order:
+            held.see(time_ms, segment)
+    assert customer == other
+    assert customer.last_seen_ms == max((time_ms for time_ms, _ in events), default=0)
+    borne = [(time_ms, segment) for time_ms, segment in events if segment]
+    if borne:
+        assert (customer.last_seen_ms - customer.segment_age_ms, customer.segment) == max(borne)
+    else:
+        assert (customer.segment, customer.segment_age_ms) == (None, 0)
 
 
 def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> None:
