@@ -12,8 +12,8 @@ from typing import NamedTuple
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
-from stream_app.churn.facts import ChurnFacts, facts_of, last_engaged_ms
-from stream_app.churn.model import assess, shipped_model
+from stream_app.churn.facts import facts_of, last_engaged_ms
+from stream_app.churn.model import Assessment, assess, shipped_model
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
 
@@ -45,12 +45,10 @@ class CustomerWatch:
             if not (was_in_band or customer_id in told or _may_be_silent(customer)):
                 continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
-            facts = facts_of(customer, as_of_ms)
-            risk = self._risk(customer_id, customer, facts)
+            assessment = self._assess(customer, as_of_ms)
+            risk = self._risk(customer_id, customer, assessment)
             if risk.band is not None or customer_id in told:
-                changes += self._desk.judge_customer(
-                    customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
-                )
+                changes += self._desk.judge_customer(customer_id, assessment, customer.opted_out, as_of_ms)
             if risk.band is not None:
                 in_band.add(customer_id)
                 risks.append(risk)
@@ -73,18 +71,22 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
-        risk = self._risk(customer_id, customer, facts)
+        assessment = self._assess(customer, max(customer.last_seen_ms, watermark_ms))
+        risk = self._risk(customer_id, customer, assessment)
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
         return risk
 
-    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
-        assessment = assess(facts, self._model)
+    def _assess(self, customer: Customer, as_of_ms: int) -> Assessment:
+        score, reasons, is_silent, _, _ = assess(facts_of(customer, as_of_ms), self._model)
+        return Assessment(score, reasons, is_silent, last_engaged_ms(customer), customer.segment)
+
+    def _risk(self, customer_id: str, customer: Customer, assessment: Assessment) -> CustomerRisk:
+        score, reasons, _, _, segment = assessment
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
-        return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
+        return CustomerRisk(customer_id, score, band, reasons, customer.last_seen_ms, segment)
 
 
 def _may_be_silent(customer: Customer) -> bool:

@@ -90,7 +90,7 @@ def test_more_trouble_never_lowers_the_score(facts: ChurnFacts, sign: str) -> No
 
 @given(anyone)
 def test_a_score_is_a_share_and_its_reasons_are_the_largest_contributions(facts: ChurnFacts) -> None:
-    score, reasons, is_silent, _ = assess(facts, MODEL)
+    score, reasons, is_silent, _, _ = assess(facts, MODEL)
     factors = MODEL.head_of(facts)[1]
     parts = contributions(facts, MODEL)
     told = sorted((part for part in parts.values() if part >= 0.1), reverse=True)[:3]
@@ -246,14 +246,14 @@ def test_what_is_over_the_hours_limit_waits_and_the_worst_goes_first_also_after_
     desk = AlertDesk(shelf, Rules((), capped(4)), shards=2)
     for number in range(6):
         facts = SILENT._replace(unanswered=6 + number, tickets_open=1)
-        assert desk.judge_customer(f"c-{number}", facts, opted_out=False, as_of_ms=START) == []
+        assert desk.judge_customer(f"c-{number}", assess(facts, MODEL), opted_out=False, as_of_ms=START) == []
     assert [change.key for change in desk.begin_waiting(START)] == ["c-5", "c-4"]
     assert desk.held_back == 4
     shelf.write_down()
     desk = AlertDesk(shelf, Rules((), capped(4)), shards=2)
     assert desk.begin_waiting(START + HOUR_MS - 1) == [], "the hour is full"
     assert [change.key for change in desk.firing()] and desk.held_back == 4
-    desk.judge_customer("c-3", READING, opted_out=False, as_of_ms=START + HOUR_MS)
+    desk.judge_customer("c-3", assess(READING, MODEL), opted_out=False, as_of_ms=START + HOUR_MS)
     later = desk.begin_waiting(START + HOUR_MS)
     assert [(change.key, change.started_at_ms) for change in later] == [
         ("c-2", START + HOUR_MS),
@@ -263,8 +263,9 @@ def test_what_is_over_the_hours_limit_waits_and_the_worst_goes_first_also_after_
 
 def test_who_opts_out_while_waiting_is_never_told_of() -> None:
     desk = AlertDesk(Shelf(), Rules((), capped(1)))
-    desk.judge_customer("c", SILENT._replace(tickets_open=2), opted_out=False, as_of_ms=START)
-    desk.judge_customer("c", SILENT._replace(tickets_open=2), opted_out=True, as_of_ms=START + 1)
+    at_risk = assess(SILENT._replace(tickets_open=2), MODEL)
+    desk.judge_customer("c", at_risk, opted_out=False, as_of_ms=START)
+    desk.judge_customer("c", at_risk, opted_out=True, as_of_ms=START + 1)
     assert desk.held_back == 0
     assert desk.begin_waiting(START + HOUR_MS) == []
 
