@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.churn.cdnow import purchases
+from benchmarks.churn.size import size_line
 from benchmarks.places import SHARED_DATA
 from stream_app.backtest.arrivals import Arrival
 from stream_app.backtest.outcomes import customers_at, examples_at
@@ -92,6 +93,7 @@ def report(
     day = datetime.fromtimestamp(as_of_ms / 1000, UTC).date()
     print(f"\n{name}, as of {day}, silence over {days} days; {len(half):,} customers held out")
     print(f"  {before:,} events replayed at {replay_seconds / max(1, before) * 1e6:.1f} µs of CPU each")
+    print(f"  {size_line(known.values())}")
     for whose, is_buyer in (("readers", False), ("buyers", True)):
         some = [one for one in half if one.facts.is_buyer == is_buyer]
         if len({one.was_silent for one in some}) == 2:

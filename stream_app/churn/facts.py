@@ -86,9 +86,9 @@ def facts_of(customer: Customer, as_of_ms: int) -> ChurnFacts:
     return facts._replace(
         tickets_open=signs.tickets_open,
         tickets_reopened=signs.tickets_reopened,
-        carts_abandoned=len(signs.carts.times),
-        chats_missed=len(signs.chats.times),
-        rating_low=len(signs.ratings.times),
+        carts_abandoned=len(signs.carts.times_s),
+        chats_missed=len(signs.chats.times_s),
+        rating_low=len(signs.ratings.times_s),
         purchases=signs.purchases,
         months_since_purchase=_months(signs.last_purchase_ms, as_of_ms),
         months_buying=_months(signs.first_purchase_ms, signs.last_purchase_ms),

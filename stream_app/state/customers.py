@@ -80,11 +80,11 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     def unanswered(self) -> tuple[int, bool]:
         """Deliveries since the last open or click by the person, and whether there ever was one."""
-        made_good_ms, times = self.mail.made_good_ms, self.mail.times
+        made_good_ms = self.mail.made_good_ms
         clicked = [click.time_ms for click in self.recent.clicks if click.is_person] if self.recent else []
         if not clicked or clicked[-1] <= made_good_ms:
-            return len(times), made_good_ms >= 0
-        return sum(time_ms > clicked[-1] for time_ms in times), True
+            return len(self.mail.times_s), made_good_ms >= 0
+        return self.mail.number_since(clicked[-1]), True
 
     def first_click(self, campaign: str) -> First | None:
         """The earliest click by the person in a campaign, hasty ones that a later one stands for among them."""

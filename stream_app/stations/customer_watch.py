@@ -92,6 +92,6 @@ class CustomerWatch:
 def _may_be_silent(customer: Customer) -> bool:
     """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
     mail = customer.mail
-    if mail.times and (mail.made_good_ms >= 0 or customer.recent is not None):
+    if mail.times_s and (mail.made_good_s >= 0 or customer.recent is not None):
         return True
     return customer.signs is not None and customer.signs.purchases > 0
