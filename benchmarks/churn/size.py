@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from stream_app.clock import DAY_MS, HOUR_MS
+from stream_app.churn.learning import FARTHEST_STEP
+from stream_app.clock import DAY_MS, HOUR_MS, SECOND_MS
 from stream_app.metrics.cells import slot_of
 from stream_app.state.customers import Customer
 from stream_app.state.habits import PERIOD_MS, PERIODS
+from stream_app.state.prediction import Prediction
 from stream_app.state.signs import STREAK_KEPT
 
 MOST_BYTES = 250
@@ -23,9 +25,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def churn_bytes(customer: Customer) -> int:
-    """What stands in a customer's state for churn alone: mail without an answer, signs, habits, and the segment."""
+    """What stands in a customer's state for churn alone: mail without an answer, signs, habits, segment, and
+    prediction."""
     parts = (customer.mail, customer.signs, customer.habits, customer.segment, customer.segment_age_ms)
-    return sum(len(_encode(part)) for part in parts)
+    return sum(len(_encode(part)) for part in (*parts, customer.prediction))
 
 
 def fullest_customer() -> Customer:
@@ -54,6 +57,7 @@ def fullest_customer() -> Customer:
             signs.feel(slot_of("chats_answered"), 1, time_ms)
             signs.feel_rating(5, time_ms)
     signs.opted_out = True
+    customer.prediction = Prediction(_NOW_MS // SECOND_MS, FARTHEST_STEP, is_buyer=True, engaged=True)
     return customer
 
 

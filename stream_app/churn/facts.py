@@ -103,6 +103,20 @@ def last_engaged_ms(customer: Customer) -> int:
     return customer.last_answer_ms()
 
 
+def engaged_ms_of(customer: Customer, is_buyer: bool) -> int:
+    """When a customer last did what they were scored for; -1 for never. A reader who has bought meanwhile is a reader still:
+    it is opens and clicks that were foretold."""
+    return last_engaged_ms(customer) if is_buyer else customer.last_answer_ms()
+
+
+def may_be_silent(customer: Customer) -> bool:
+    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
+    mail = customer.mail
+    if mail.times_s and (mail.made_good_s >= 0 or customer.recent is not None):
+        return True
+    return customer.signs is not None and customer.signs.purchases > 0
+
+
 def _months(since_ms: int, until_ms: int) -> float:
     """The months between two times, the first -1 for never, which makes 0."""
     if since_ms < 0:

@@ -13,6 +13,7 @@ import msgspec
 
 from stream_app.state.firsts import First, Firsts, earlier
 from stream_app.state.habits import Habits
+from stream_app.state.prediction import Prediction
 from stream_app.state.signs import Signs, Streak
 from stream_app.state.suspicion import Click, Delivered, Recent
 
@@ -24,6 +25,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     opt-out or complaint. ``mail``: deliveries since the last open or settled click by the person. ``clicks``: the
     first settled click by the person; what is not settled yet is in ``recent``. ``segment``: the latest by event time
     that an event bore; ``segment_age_ms``: how long before the last event that was.
+    ``prediction``: only where the churn rule learns from outcomes.
     """
 
     last_seen_ms: int = 0
@@ -40,6 +42,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     habits: Habits | None = None
     segment: str | None = None
     segment_age_ms: int = 0
+    prediction: Prediction | None = None
 
     def see(self, time_ms: int, segment: str | None) -> None:
         """An event came, which may bear a segment. Of segments borne at the same time the one last by name stays, so that

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
-from stream_app.churn.facts import facts_of, last_engaged_ms
+from stream_app.churn.facts import facts_of, last_engaged_ms, may_be_silent
+from stream_app.churn.learning import Learning
 from stream_app.churn.model import Assessment, assess, shipped_model
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
@@ -28,8 +29,10 @@ class Assessed(NamedTuple):
 class CustomerWatch:
     """Holds customers against the churn rule."""
 
-    def __init__(self, rules: Rules, desk: AlertDesk) -> None:
+    def __init__(self, rules: Rules, desk: AlertDesk, learning: Learning | None = None) -> None:
+        """``learning``: what scores go through, where the rule learns from outcomes."""
         self._rule = rules.churn
+        self._learning = learning
         self._desk = desk
         self._in_band: set[str] = set()
         self._model = self._rule.model if self._rule else shipped_model()
@@ -42,7 +45,7 @@ class CustomerWatch:
         for customer_id in sorted(customers):
             customer = customers[customer_id]
             was_in_band = customer_id in in_band
-            if not (was_in_band or customer_id in told or _may_be_silent(customer)):
+            if not (was_in_band or customer_id in told or may_be_silent(customer)):
                 continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
             assessment = self._assess(customer, as_of_ms)
@@ -79,7 +82,10 @@ class CustomerWatch:
         return risk
 
     def _assess(self, customer: Customer, as_of_ms: int) -> Assessment:
-        score, reasons, is_silent, _, _ = assess(facts_of(customer, as_of_ms), self._model)
+        facts = facts_of(customer, as_of_ms)
+        score, reasons, is_silent, _, _ = assess(facts, self._model)
+        if self._learning is not None:
+            score = self._learning.calibration(facts.is_buyer).apply(score)
         return Assessment(score, reasons, is_silent, last_engaged_ms(customer), customer.segment)
 
     def _risk(self, customer_id: str, customer: Customer, assessment: Assessment) -> CustomerRisk:
@@ -87,11 +93,3 @@ class CustomerWatch:
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
         return CustomerRisk(customer_id, score, band, reasons, customer.last_seen_ms, segment)
-
-
-def _may_be_silent(customer: Customer) -> bool:
-    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
-    mail = customer.mail
-    if mail.times_s and (mail.made_good_s >= 0 or customer.recent is not None):
-        return True
-    return customer.signs is not None and customer.signs.purchases > 0
