@@ -46,6 +46,7 @@ class Pipeline:
             "lag": sum(worker["lag"] for worker in workers),
             "watermark": min(known, default=None),
             "dead_letters": dict(letters),
+            "churn_held_back": sum(worker["churn_held_back"] for worker in workers),
         }
 
     def _worker(self, report: Mapping[str, str]) -> dict[str, Any]:
@@ -68,6 +69,7 @@ class Pipeline:
             "batch_size": number_of(report.get("batch_records")) / batches if batches else None,
             "flush_seconds": flushes,
             "redis_errors": number_of(report.get("redis_errors")),
+            "churn_held_back": number_of(report.get("churn_held_back")),
         }
 
     def _speeds(self, name: tuple[str, str], as_of: int, events: _Counts) -> dict[str, float]:

@@ -75,6 +75,10 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "churn: the band of the score; null below the lowest",
             "type": ["string", "null"],
         },
+        "segment": {
+            "description": "churn: the customer's latest segment; null where no event bore one",
+            "type": ["string", "null"],
+        },
         "metric": {"description": "the rate or count; not in churn alerts", "type": ["string", "null"]},
         "condition": {
             "description": "what makes the rule fire; not in churn alerts",
@@ -160,6 +164,7 @@ def _alert_examples() -> list[Json]:
         resolve=0.45,
         band="at_risk",
         reasons=("6 newsletters in a row unopened",),
+        segment="returning",
     )
     return [alert_json(change) for change in (firing, resolved, churn)]
 

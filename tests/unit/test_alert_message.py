@@ -111,9 +111,11 @@ def test_the_value_has_exactly_the_contracts_fields() -> None:
     assert b'"numerator":31,"denominator":1480,' in alert_record(SPIKE, "/engagement").value
 
 
-def test_churn_has_score_and_band_beside_them() -> None:
+def test_churn_has_score_band_and_segment_beside_them() -> None:
     value = orjson.loads(alert_record(LOST, "/engagement").value)
-    assert set(value) == {*FIELDS, "score", "band"}
+    assert set(value) == {*FIELDS, "score", "band", "segment"}
+    assert value["segment"] is None
+    assert alert_json(changed(LOST, segment="returning"))["segment"] == "returning"
     assert (value["score"], value["band"], value["dimension"], value["window"]) == (
         0.93,
         "lost",

@@ -190,6 +190,14 @@ def test_speeds_are_differences_of_one_start() -> None:
     assert pipeline.take([report("a", 4, 10, started_at="later")])["speed"] == 0
 
 
+def test_churn_alerts_held_back_are_added_up_and_a_worker_that_does_not_tell_has_none() -> None:
+    told = Pipeline().take(
+        [report("a", 0, 0, churn_held_back="5"), report("b", 0, 0, churn_held_back="2"), report("c", 0, 0)]
+    )
+    assert told["churn_held_back"] == 7
+    assert [worker["churn_held_back"] for worker in told["workers"]] == [5, 2, 0]
+
+
 @given(
     st.dictionaries(
         st.sampled_from([*report("a", 0, 0), "flush_seconds"]), st.text() | st.sampled_from(STRANGE)

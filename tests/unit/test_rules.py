@@ -272,7 +272,7 @@ MISTAKES = [
         "churn_unknown_key",
         7,
         'churn "risk": window = 3 has an unknown name; use one of name, bands, alert_from, '
-        "resolve, severity, runbook, cool_off, most_per_hour, model",
+        "resolve, severity, runbook, cool_off, most_per_hour, model, learn_from_outcomes",
     ),
     (
         "churn_no_bands",
@@ -300,6 +300,12 @@ MISTAKES = [
         "churn_resolve",
         5,
         'churn "risk": resolve = 0.7 is too high; write one below 0.7, where "at_risk" begins',
+    ),
+    (
+        "churn_learn_in_words",
+        7,
+        'churn "risk": learn_from_outcomes = "yes" has the wrong type; write learn_from_outcomes = true or '
+        "learn_from_outcomes = false",
     ),
     ("churn_severity_missing", 6, 'churn "risk" severity: lost is missing; write lost = "warning"'),
     (
