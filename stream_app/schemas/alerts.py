@@ -70,15 +70,7 @@ def _alert_properties(kinds: list[str]) -> Json:
             "enum": [*ALL_WINDOWS, None],
         },
         **_numbers(),
-        "score": {"description": "churn: how likely the customer is to leave", **SHARE, "type": "number"},
-        "band": {
-            "description": "churn: the band of the score; null below the lowest",
-            "type": ["string", "null"],
-        },
-        "segment": {
-            "description": "churn: the customer's latest segment; null where no event bore one",
-            "type": ["string", "null"],
-        },
+        **_of_a_customer(),
         "metric": {"description": "the rate or count; not in churn alerts", "type": ["string", "null"]},
         "condition": {
             "description": "what makes the rule fire; not in churn alerts",
@@ -98,6 +90,20 @@ def _alert_properties(kinds: list[str]) -> Json:
         "as_of": {"description": "the event time that the numbers are from", **EMITTED_TIME},
         "summary": {"description": "one sentence for a person", "type": "string", "minLength": 1},
         "reasons": {"description": "why", "type": "array", "items": {"type": "string"}},
+    }
+
+
+def _of_a_customer() -> Json:
+    return {
+        "score": {"description": "churn: how likely the customer is to leave", **SHARE, "type": "number"},
+        "band": {
+            "description": "churn: the band of the score; null below the lowest",
+            "type": ["string", "null"],
+        },
+        "segment": {
+            "description": "churn: the customer's latest segment; null where no event bore one",
+            "type": ["string", "null"],
+        },
     }
 
 
