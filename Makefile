@@ -30,7 +30,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo screenshots test test-all chaos test-kafka test-containers kafka check format bench bench-check lock clean
+.PHONY: help setup demo screenshots test test-all chaos test-kafka test-containers kafka check format bench bench-check bench-churn lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -82,6 +82,9 @@ bench: $(STAMP) ## measure it side by side with its peers; ARGS="--help" says wh
 
 bench-check: $(STAMP) ## tell whether an event has become dearer than recorded, by ratios
 	$(BIN)/python -m benchmarks.check $(ARGS)
+
+bench-churn: $(STAMP) ## tell how good the churn score is on real histories; ARGS="--events FILE" for your own
+	$(BIN)/python -m benchmarks.churn $(ARGS)
 
 lock: $(STAMP) ## write the lock files anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(BIN)/python -m venv $(VENV)/uv

@@ -38,6 +38,7 @@ STREAM_APP_MACHINE_CLICK_WITHIN 2s         of a delivery: a click so soon is sus
 STREAM_APP_RETENTION          30d          what is silent for longer is forgotten
 STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
+STREAM_APP_CAMPAIGN_SEGMENTS  false        true counts campaigns by segment as well
 STREAM_APP_RULES              the alert rules file; the shipped rules if not set
 STREAM_APP_NOTIFIERS          the file of those whom `notify` tells of alerts
 STREAM_APP_DATA_DIR           var          a worker's local files

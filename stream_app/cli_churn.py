@@ -1,4 +1,4 @@
-"""``stream-app churn``: the part of the command line about the churn model. Stands under ``cli``."""
+"""``stream-app churn``: the part of the command line about customers who may leave. Stands under ``cli``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,26 @@ import typer
 
 from stream_app.cli_shared import Json, check_files, do
 
-churn_app = typer.Typer(help="Fit the churn model to a history.", no_args_is_help=True, rich_markup_mode=None)
+churn_app = typer.Typer(
+    help="Who may leave, and the model that says so.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
-@churn_app.callback()
-def churn() -> None:
-    """Keep ``fit`` a command of its own, though it is the only one yet."""
+@churn_app.command("worst")
+def churn_worst(
+    context: typer.Context,
+    segment: Annotated[
+        str | None, typer.Option(help="Only customers whose latest segment this is; all if not given.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Print the customers with the highest churn scores, the worst first.
+
+    From Redis, those at or above the lowest band. With --json an object a line: customer_id, score, band, segment,
+    last_seen, reasons.
+    """
+    do(context, "stream_app.commands.worst", "worst", segment, limit, as_json)
 
 
 @churn_app.command("fit")

@@ -271,7 +271,13 @@ class Engine:
             int(vitals.batches.sum),
             {whose: (took.count, took.sum) for whose, took in vitals.flushes.items()},
             self.view.errors,
+            self.churn_held_back,
         )
+
+    @property
+    def churn_held_back(self) -> int:
+        """How many churn alerts wait for a later hour, in all shards."""
+        return sum(station.desk.held_back for station in self.shards.values())
 
     @property
     def _catches_up(self) -> bool:

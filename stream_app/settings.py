@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     duplicate_window: Duration = Field(
         HOUR_MS, ge=0, description="how long, in event time, an event's id is remembered at least"
     )
+    campaign_segments: bool = Field(
+        False,
+        description="whether campaigns are counted by segment as well, in the dimension `campaign_segment`, from when it is "
+        "switched on; each pair is a key of its own, and an event costs about half as much again",
+    )
     rules: Path | None = Field(None, description="the alert rules file; the shipped rules if unset")
     notifiers: Path | None = Field(None, description="the file of those whom `notify` tells of alerts")
     data_dir: Path = Field(Path("var"), description="a worker's local files")
@@ -109,7 +114,7 @@ class Settings(BaseSettings):
     prometheus_detail: Literal["all", "segments", "campaigns"] = Field(
         "segments",
         description="which engagement metrics a worker serves at /metrics: those of all:all, of segments and channels as "
-        "well, or of campaigns as well, which are many series",
+        "well, or of campaigns (by segment too, where they are counted so) as well, which are many series",
     )
     console_http: str = Field(
         "127.0.0.1:8585", description="where `console` serves its page, host:port; 0 is any free port"
@@ -258,6 +263,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
     value = "(hidden)" if name in ("redis", "console_token") or "password" in name else repr(error["input"])
     reason = str(error["msg"]).removeprefix("Value error, ")
+    if str(error["type"]).startswith("bool_"):
+        reason = "write true or false"
     if name in _DURATIONS and isinstance(error["input"], int):
         side, limit = next(iter(error.get("ctx", {"ge": 0}).items()))
         value = repr(os.environ.get(variable) or format_duration(error["input"]))

@@ -8,6 +8,7 @@ stuck but waits, and says so at ``/ready``. See docs/how-to/run.md for what it m
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ from stream_app.sinks.http_server import Route, json_reply
 from stream_app.sinks.reach import kafka_problem
 from stream_app.stuck import Patience, Sight
 from stream_app.topology import SignalsApp
+from stream_app.waits import waits_of
+
+logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
@@ -148,6 +152,9 @@ class Watchdog:
 
     def _end_if(self, stuck: str | None) -> None:
         if stuck is not None:
+            for loop in self.loops().values():
+                for line in waits_of(loop):
+                    logger.error("stuck: %s", line)
             raise Failure(f"{stuck}. This worker is stuck and ends; start it again")
 
     def _offsets(self) -> dict[TopicPartition, int]:

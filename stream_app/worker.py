@@ -15,11 +15,12 @@ from contextlib import closing
 from typing import NoReturn
 
 from stream_app.alerts.rules import Rules, RulesError, load_rules
+from stream_app.churn.learning import shortest_retention_ms
 from stream_app.failure import Failure
 from stream_app.garbage import spare_the_old
 from stream_app.lease import Lease
 from stream_app.pulse import Pulse
-from stream_app.settings import Settings, SettingsError
+from stream_app.settings import ENV_PREFIX, Settings, SettingsError, format_duration
 from stream_app.sinks.http_server import HttpServer
 from stream_app.sinks.topic_admin import ensure_topics
 from stream_app.state.slices import SliceStore, open_store
@@ -37,16 +38,18 @@ def run(settings: Settings) -> NoReturn:
     """Run a worker until it is asked to stop or cannot go on, and end the process: with 0, or with 1.
 
     Raises:
-        SettingsError: the rules file is wrong, or the store needs a package that is missing.
+        SettingsError: the rules file is wrong or asks for a longer retention, or the store needs a package that is
+            missing.
         Failure: Kafka cannot be reached, a topic has the wrong number of partitions, or ``data_dir`` cannot
             be written.
     """
     set_up_logging()
     spare_the_old()
     try:
-        rules = load_rules(settings.rules)
+        rules = load_rules(settings.rules, settings)
     except RulesError as problem:
         raise SettingsError(str(problem)) from None
+    check_learning(settings, rules)
     with closing(open_store(settings)) as store:
         created = ensure_topics(settings)
         if created:
@@ -54,6 +57,25 @@ def run(settings: Settings) -> NoReturn:
         lease = Lease(settings.session_timeout)
         with asyncio.Runner(loop_factory=lease.loop) as runner:
             runner.run(_serve(settings, rules, store, lease))
+
+
+def check_learning(settings: Settings, rules: Rules) -> None:
+    """See that customers are remembered until it is known what became of them, where the churn rule learns from that.
+
+    Raises:
+        SettingsError: the retention is too short.
+    """
+    churn = rules.churn
+    if churn is None or not churn.learns:
+        return
+    needed_ms = shortest_retention_ms(churn.model)
+    if settings.retention < needed_ms:
+        needed = format_duration(needed_ms)
+        raise SettingsError(
+            f"{ENV_PREFIX}RETENTION={format_duration(settings.retention)!r}: learn_from_outcomes in the rules needs {needed} at "
+            "least, or the silent are forgotten before their outcome is known and only the others are learned from; set "
+            f"{ENV_PREFIX}RETENTION={needed} or more, or take learn_from_outcomes out of the rules"
+        )
 
 
 async def _serve(settings: Settings, rules: Rules, store: SliceStore, lease: Lease) -> NoReturn:

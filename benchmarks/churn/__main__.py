@@ -3,7 +3,8 @@
 Events are replayed through the worker's code up to a day, everyone is scored, and what came true afterwards is looked up
 in a second replay, up to the end of the horizon. Customers are split in two by a hash of their ids: weights are fitted on
 one half, and every figure printed is of the other, beside simple rules and the weights that ship. Run it on other
-histories with ``--events FILE --as-of DAY --days N``, and on purchases in CDNOW's form with ``--cdnow FILE``.
+histories with ``--events FILE --as-of DAY --days N``, and on purchases in CDNOW's form with ``--cdnow FILE``. With
+``--learning`` the history is replayed with weights that are off, to see what learning from outcomes makes of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.churn.cdnow import purchases
+from benchmarks.churn.learning import learning_lines, off
+from benchmarks.churn.size import size_line
 from benchmarks.places import SHARED_DATA
 from stream_app.backtest.arrivals import Arrival
 from stream_app.backtest.outcomes import customers_at, examples_at
@@ -31,6 +34,7 @@ from stream_app.settings import Settings, load_settings
 RETENTION_MS = 800 * DAY_MS
 LONGEST_LINE = 262_144
 NEVER_MONTHS = 99.0
+LEARNING_DAYS = 60
 
 Rule = Callable[[ChurnFacts], float]
 
@@ -39,14 +43,27 @@ def main() -> None:
     options = _arguments()
     settings = load_settings().model_copy(update={"retention": RETENTION_MS})
     given = None if options.model is None else load_model(options.model)
+    newsletter = options.events or SHARED_DATA / "signals-2019.ndjson.gz"
+    if options.learning:
+        report_learning(_there(newsletter), settings)
+        return
     if options.events or not options.cdnow:
-        path = options.events or SHARED_DATA / "signals-2019.ndjson.gz"
-        report(path.name, settings, list(events(path)), options.as_of, options.days, given)
+        arrivals = list(events(_there(newsletter)))
+        report(newsletter.name, settings, arrivals, options.as_of, options.days, given)
     if options.cdnow or not options.events:
-        path = options.cdnow or SHARED_DATA / "cdnow" / "CDNOW_master.txt"
+        path = _there(options.cdnow or SHARED_DATA / "cdnow" / "CDNOW_master.txt")
         as_of = options.as_of if options.cdnow else _day("1997-10-01")
         days = options.days if options.cdnow else 39 * 7
         report(path.name, settings, list(purchases(path)), as_of, days, given)
+
+
+def _there(path: Path) -> Path:
+    """A history, or the end: those that the documents speak of do not come with the project."""
+    if not path.is_file():
+        raise SystemExit(
+            f"benchmarks.churn: {path} is not there; name a history of yours: --events FILE, or --cdnow FILE"
+        )
+    return path
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,7 +75,20 @@ def _arguments() -> argparse.Namespace:
     )
     arguments.add_argument("--days", type=int, default=120, help="how many days are foretold")
     arguments.add_argument("--model", type=Path, help="score with these weights too")
+    arguments.add_argument(
+        "--learning", action="store_true", help="replay with weights that are off, and learn from outcomes"
+    )
     return arguments.parse_args()
+
+
+def report_learning(path: Path, settings: Settings) -> None:
+    """Print what learning from outcomes makes of weights that are off."""
+    arrivals = list(events(path))
+    for name, intercept, slope in (("shipped", 0.0, 1.0), ("off by 1.5, and half as steep", 1.5, 0.5)):
+        model = off(shipped_model(), LEARNING_DAYS * DAY_MS, intercept, slope)
+        print(f"\n{path.name}, silence over {LEARNING_DAYS} days, weights: {name}")
+        for line in learning_lines(settings, arrivals, model):
+            print(f"  {line}")
 
 
 def events(path: Path) -> Iterable[Arrival]:
@@ -92,6 +122,7 @@ def report(
     day = datetime.fromtimestamp(as_of_ms / 1000, UTC).date()
     print(f"\n{name}, as of {day}, silence over {days} days; {len(half):,} customers held out")
     print(f"  {before:,} events replayed at {replay_seconds / max(1, before) * 1e6:.1f} µs of CPU each")
+    print(f"  {size_line(known.values())}")
     for whose, is_buyer in (("readers", False), ("buyers", True)):
         some = [one for one in half if one.facts.is_buyer == is_buyer]
         if len({one.was_silent for one in some}) == 2:

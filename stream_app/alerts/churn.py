@@ -15,7 +15,7 @@ class ChurnRule:
     """Bands of the churn score. ``bands`` are (name, lowest score) from mild to severe; bands from
     ``alert_from`` on raise an alert of their severity, which resolves when the customer engages again, and below the
     score ``resolve``. For ``cool_off_ms`` after that the customer raises none. ``most_per_hour``: alerts that may begin
-    in an hour of event time, over all shards; None for any number."""
+    in an hour of event time, over all shards; None for any number. ``learns``: scores are calibrated by what became of customers (``churn/learning.py``)."""
 
     name: str
     bands: tuple[tuple[str, float], ...]
@@ -26,6 +26,7 @@ class ChurnRule:
     cool_off_ms: int = 0
     most_per_hour: int | None = None
     model: ChurnModel = field(default_factory=shipped_model)
+    learns: bool = False
 
     def band_of(self, score: float) -> str | None:
         """The highest band a score reaches, or None below all of them."""

@@ -29,8 +29,7 @@ from stream_app.alerts.observation import Look, Observation
 from stream_app.alerts.rule import Condition, Rule, Rules
 from stream_app.alerts.silence import observe_silence, silence_due_ms
 from stream_app.alerts.spike_watch import SpikeWatch
-from stream_app.churn.facts import ChurnFacts
-from stream_app.churn.model import assess
+from stream_app.churn.model import Assessment
 from stream_app.clock import HOUR_MS
 from stream_app.metrics.catalogue import PANE_MS, Dimension
 from stream_app.metrics.ledger import Ledger
@@ -140,16 +139,15 @@ class AlertDesk:
         return min((time_ms for time_ms in due if time_ms is not None and time_ms > now_ms), default=None)
 
     def judge_customer(
-        self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int, engaged_ms: int = -1
+        self, customer_id: str, assessment: Assessment, opted_out: bool, as_of_ms: int
     ) -> list[AlertChange]:
-        """Assess the risk that a customer leaves who engaged last at ``engaged_ms``; returns what changed. An alert that
-        begins waits for ``begin_waiting``."""
+        """Hold the risk that a customer leaves against the churn rule; returns what changed. An alert that begins waits for
+        ``begin_waiting``."""
         rule = self._rules.churn
         if rule is None:
             return []
         name = _name(rule.name, CUSTOMER, customer_id)
         state = self._drawer.get(name) if customer_id in self.customers else None
-        assessment = assess(facts, rule.model)._replace(engaged_ms=engaged_ms)
         new, change = advance_churn(rule, state, assessment, customer_id, as_of_ms, opted_out)
         if new is not None and change is not None and (state is None or state.last.state != FIRING):
             new, change = hold_back(new), None

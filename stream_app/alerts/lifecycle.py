@@ -33,7 +33,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     ``threshold`` is the level of ``severity``; ``resolve`` the level at which the alert lets go.
     ``suspected`` is the part of the numerator that may be the work of machines.
     ``evidence`` is a value of ``observation.Evidence``, ``condition`` one of ``rule.Condition``. Of churn alerts ``value`` is the score and ``band`` its
-    band, which a resolved one may have none of.
+    band, which a resolved one may have none of, and ``segment`` the customer's latest.
     New fields go to the end and have a default: older states must still decode.
     """
 
@@ -69,6 +69,7 @@ class AlertChange(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     chance: float | None = None
     repeated: bool = False
     suspected: float | None = None
+    segment: str | None = None
 
 
 class AlertState(msgspec.Struct, frozen=True, array_like=True):
@@ -161,6 +162,7 @@ def advance_churn(
             band=band,
             reasons=assessment.reasons,
             opted_out=opted_out,
+            segment=assessment.segment,
         )
         return (None if opted_out or not rule.cool_off_ms else AlertState(change)), change
     if rule.rank(band) <= rule.rank(last.band):
@@ -291,4 +293,5 @@ def _churn_change(
         band=band,
         reasons=assessment.reasons,
         runbook=rule.runbook,
+        segment=assessment.segment,
     )

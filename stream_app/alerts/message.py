@@ -54,7 +54,7 @@ def alert_id(change: AlertChange) -> str:
 
 
 def alert_json(change: AlertChange) -> dict[str, Any]:
-    """The alert as CONTRACT words it, ready for JSON. ``score`` and ``band`` are in churn alerts only,
+    """The alert as CONTRACT words it, ready for JSON. ``score``, ``band`` and ``segment`` are in churn alerts only,
     ``metric`` and ``condition`` in all others, ``runbook`` where the rule has one; what a rule does not know is None."""
     ended = None if change.ended_at_ms is None else to_rfc3339(change.ended_at_ms)
     data: dict[str, Any] = {
@@ -80,7 +80,7 @@ def alert_json(change: AlertChange) -> dict[str, Any]:
         "reasons": reasons(change),
     }
     if change.kind == CHURN:
-        data |= {"score": change.value, "band": change.band}
+        data |= {"score": change.value, "band": change.band, "segment": change.segment}
     else:
         data |= {"metric": change.metric, "condition": change.condition}
     if change.suspected is not None:

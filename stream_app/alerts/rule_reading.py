@@ -44,7 +44,7 @@ _OWN_KEYS: Final = {
 _KEYS = tuple(dict.fromkeys([*_COMMON_KEYS, *(key for keys in _OWN_KEYS.values() for key in keys)]))
 _CHURN_KEYS = (
     *("name", "bands", "alert_from", "resolve", "severity", "runbook"),
-    *("cool_off", "most_per_hour", "model"),
+    *("cool_off", "most_per_hour", "model", "learn_from_outcomes"),
 )
 _BANDS = "{ watch = 0.5, at_risk = 0.7, lost = 0.9 }"
 _LARGEST_MEAN = 1e12
@@ -262,6 +262,7 @@ def read_churn_rule(table: Table) -> ChurnRule:
         cool_off_ms=table.duration("cool_off", "0s"),
         most_per_hour=_whole(table, "most_per_hour", "1000") if "most_per_hour" in table.values else None,
         model=_model(table),
+        learns=table.flag("learn_from_outcomes"),
     )
 
 

@@ -117,6 +117,13 @@ class Table:
             raise self.wrong(key, f"has the wrong type; write {key} = {example}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """A switch, which is off where it is absent."""
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, f"has the wrong type; write {key} = true or {key} = false")
+        return value
+
     def choice(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         """A value out of a list of names."""
         options = tuple(allowed)

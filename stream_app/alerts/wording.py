@@ -14,7 +14,7 @@ from stream_app.alerts.rule import CHURN, Condition
 from stream_app.alerts.rule_reading import LONGEST_WINDOW
 from stream_app.alerts.spike_watch import EVIDENCE_INTERVALS
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, to_rfc3339
-from stream_app.metrics.catalogue import RATE_BY_NAME, TOTAL, WINDOWS, Rate
+from stream_app.metrics.catalogue import RATE_BY_NAME, TOTAL, WINDOWS, Dimension, Rate, campaign_and_segment
 
 # Words for the numbers that the shipped rules judge; any other metric reads as its name with spaces.
 _NAMES = {
@@ -207,7 +207,12 @@ def _name(name: str) -> str:
 
 
 def _subject(change: AlertChange) -> str:
-    return "all customers" if change.dimension == "all" else f"{change.dimension} {change.key}"
+    if change.dimension == Dimension.ALL:
+        return "all customers"
+    if change.dimension == Dimension.CAMPAIGN_SEGMENT:
+        campaign, segment = campaign_and_segment(change.key)
+        return f"campaign {campaign} in segment {segment}"
+    return f"{change.dimension} {change.key}"
 
 
 def _rate(change: AlertChange) -> Rate:

@@ -15,6 +15,7 @@ from stream_app.alerts.rules import Rules
 from stream_app.alerts.watch import MetricWatch
 from stream_app.backtest.tidy_shelf import TidyShelf
 from stream_app.churn.facts import ChurnFacts
+from stream_app.churn.model import assess, shipped_model
 from stream_app.clock import HOUR_MS
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import Partial
@@ -42,6 +43,7 @@ class Judge:
         self._customer_shelf = TidyShelf()
         self._customer_desk = AlertDesk(self._customer_shelf, rules)
         self._customer_watch = CustomerWatch(rules, self._customer_desk)
+        self._model = rules.churn.model if rules.churn else shipped_model()
         self._emptied_at_ms = 0
         self._changes: list[AlertChange] = []
 
@@ -55,7 +57,8 @@ class Judge:
 
     def assess_facts(self, customer_id: str, facts: ChurnFacts, opted_out: bool, as_of_ms: int) -> None:
         """Assess one customer by what is known of them."""
-        self._changes += self._customer_desk.judge_customer(customer_id, facts, opted_out, as_of_ms)
+        assessment = assess(facts, self._model)
+        self._changes += self._customer_desk.judge_customer(customer_id, assessment, opted_out, as_of_ms)
         self._changes += self._customer_desk.begin_waiting(as_of_ms)
 
     def forget(self, customer_ids: Iterable[str], watermark_ms: int) -> None:

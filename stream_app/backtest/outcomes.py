@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stream_app.backtest.arrivals import Arrival, ArrivalClock
 from stream_app.backtest.tidy_shelf import TidyShelf
-from stream_app.churn.facts import facts_of, last_engaged_ms
+from stream_app.churn.facts import engaged_ms_of, facts_of
 from stream_app.churn.fit import Example
 from stream_app.clock import HOUR_MS
 from stream_app.ingest.dead_letter import Record
@@ -96,10 +96,5 @@ def examples_at(
         if customer.opted_out or not (facts.received or facts.is_buyer):
             continue
         after = later.get(customer_id)
-        engaged_ms = -1 if after is None else _engaged_ms(after, facts.is_buyer)
+        engaged_ms = -1 if after is None else engaged_ms_of(after, facts.is_buyer)
         yield Example(customer_id, facts, engaged_ms < as_of_ms)
-
-
-def _engaged_ms(customer: Customer, is_buyer: bool) -> int:
-    """A reader who has bought meanwhile is a reader still: it is opens and clicks that were foretold."""
-    return last_engaged_ms(customer) if is_buyer else customer.last_answer_ms()

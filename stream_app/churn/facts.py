@@ -86,9 +86,9 @@ def facts_of(customer: Customer, as_of_ms: int) -> ChurnFacts:
     return facts._replace(
         tickets_open=signs.tickets_open,
         tickets_reopened=signs.tickets_reopened,
-        carts_abandoned=len(signs.carts.times),
-        chats_missed=len(signs.chats.times),
-        rating_low=len(signs.ratings.times),
+        carts_abandoned=len(signs.carts.times_s),
+        chats_missed=len(signs.chats.times_s),
+        rating_low=len(signs.ratings.times_s),
         purchases=signs.purchases,
         months_since_purchase=_months(signs.last_purchase_ms, as_of_ms),
         months_buying=_months(signs.first_purchase_ms, signs.last_purchase_ms),
@@ -101,6 +101,20 @@ def last_engaged_ms(customer: Customer) -> int:
     if signs is not None and signs.purchases > 0:
         return signs.last_purchase_ms
     return customer.last_answer_ms()
+
+
+def engaged_ms_of(customer: Customer, is_buyer: bool) -> int:
+    """When a customer last did what they were scored for; -1 for never. A reader who has bought meanwhile is a reader still:
+    it is opens and clicks that were foretold."""
+    return last_engaged_ms(customer) if is_buyer else customer.last_answer_ms()
+
+
+def may_be_silent(customer: Customer) -> bool:
+    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
+    mail = customer.mail
+    if mail.times_s and (mail.made_good_s >= 0 or customer.recent is not None):
+        return True
+    return customer.signs is not None and customer.signs.purchases > 0
 
 
 def _months(since_ms: int, until_ms: int) -> float:

@@ -52,7 +52,7 @@ def fit_head(examples: Sequence[Example], factors: dict[str, Factor], start: Hea
     silent = [float(example.was_silent) for example in examples]
     prior = [start.intercept, *(start.weights[name] for name in names)]
     precisions = [1e-6] + [PRECISION] * len(names)
-    weights = _most_likely(rows, silent, prior, precisions)
+    weights = most_likely(rows, silent, prior, precisions)
     while wrong := [
         place
         for place, name in enumerate(names, 1)
@@ -60,7 +60,7 @@ def fit_head(examples: Sequence[Example], factors: dict[str, Factor], start: Hea
     ]:
         for place in wrong:
             prior[place], precisions[place] = 0.0, _PINNED
-        weights = _most_likely(rows, silent, prior, precisions)
+        weights = most_likely(rows, silent, prior, precisions)
     stayed = [row for row, was_silent in zip(rows, silent, strict=True) if not was_silent] or rows
     usual = [sum(column) / len(stayed) for column in zip(*stayed, strict=True)]
     return Head(
@@ -70,14 +70,17 @@ def fit_head(examples: Sequence[Example], factors: dict[str, Factor], start: Hea
     )
 
 
-def _most_likely(
+def most_likely(
     rows: Sequence[tuple[float, ...]],
     silent: Sequence[float],
     prior: Sequence[float],
     precisions: Sequence[float],
+    numbers: Sequence[int] | None = None,
 ) -> list[float]:
-    """Newton's method on the penalised likelihood, which has one maximum."""
+    """The most likely weights of a logistic regression, by Newton's method on the penalised likelihood, which has one
+    maximum. ``numbers``: how many each row stands for, of whom ``silent`` is then the share; one each if not given."""
     weights = list(prior)
+    standing_for = [1] * len(rows) if numbers is None else numbers
     for _ in range(_STEPS):
         size = len(weights)
         slope = [
@@ -85,12 +88,12 @@ def _most_likely(
             for precision, centre, weight in zip(precisions, prior, weights, strict=True)
         ]
         curvature = [[0.0] * size for _ in range(size)]
-        for row, outcome in zip(rows, silent, strict=True):
+        for row, outcome, number in zip(rows, silent, standing_for, strict=True):
             score = _probability(sum(weight * value for weight, value in zip(weights, row, strict=True)))
-            spread = score * (1 - score)
+            spread = number * score * (1 - score)
             for i, value in enumerate(row):
                 if value:
-                    slope[i] += (outcome - score) * value
+                    slope[i] += number * (outcome - score) * value
                     line, scaled = curvature[i], spread * value
                     for j in range(i + 1):
                         line[j] += scaled * row[j]

@@ -54,12 +54,13 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Assessment(NamedTuple):
     """The score, rounded to four digits, and up to three reasons, the weightiest first. ``is_silent``: there is a silence
     to speak of; without, the score has no band. ``engaged_ms``: when the customer last did what the score is about; -1 where
-    that is not known."""
+    that is not known. ``segment``: the customer's latest, where one is known."""
 
     score: float
     reasons: tuple[str, ...]
     is_silent: bool = True
     engaged_ms: int = -1
+    segment: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

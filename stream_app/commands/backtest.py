@@ -76,8 +76,8 @@ def run(settings: Settings, files: list[str], choice: Choice, as_json: bool) -> 
         RulesError: a rules file is wrong.
         Failure: a file cannot be read, or holds no event that is counted.
     """
-    rules = load_rules(choice.rules or settings.rules)
-    compare = None if choice.compare is None else load_rules(choice.compare)
+    rules = load_rules(choice.rules or settings.rules, settings)
+    compare = None if choice.compare is None else load_rules(choice.compare, settings)
     spare_the_old()
     names = (str(choice.rules or settings.rules or "the shipped rules"), str(choice.compare or ""))
     report = (JsonReport if as_json else PlainReport)(names, is_comparison=compare is not None)

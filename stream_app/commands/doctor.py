@@ -82,7 +82,7 @@ def _rules(settings: Settings) -> str | None:
     from stream_app.alerts.rules import RulesError, load_rules
 
     try:
-        load_rules(settings.rules)
+        load_rules(settings.rules, settings)
     except RulesError as problem:
         return str(problem)
     return None

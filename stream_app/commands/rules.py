@@ -25,7 +25,7 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> int:
         RulesError: it is wrong.
     """
     path = file or settings.rules
-    rules = load_rules(path)
+    rules = load_rules(path, settings)
     names = [rule.name for rule in rules.rules] + ([rules.churn.name] if rules.churn else [])
     if as_json:
         json_line({"file": None if path is None else str(path), "ok": True, "rules": names})

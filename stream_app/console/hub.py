@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from stream_app.alerts.rules import Rules
 from stream_app.clock import now_ms, to_rfc3339
-from stream_app.console.numbers import customer_view, key_view
+from stream_app.console.numbers import customer_view, key_view, segment_view
 from stream_app.console.reading import Reader
 from stream_app.console.world import World
 from stream_app.failure import Failure
@@ -95,12 +95,22 @@ class Hub:
         return key_view(dimension, fields) | self._world.curves(full_key)
 
     async def worst_of(self, segment: str) -> list[dict[str, Any]]:
-        """The customers of a segment who are at the greatest risk, the worst first; none if there is no such segment.
+        """The customers of a segment who are at the greatest risk, the worst first; of all, where it is empty.
 
         Raises:
             Failure: Redis cannot be read.
         """
         return [customer_view(held) for held in await _asked_for(self._reader.worst_of(segment))]
+
+    async def campaign_segments(self, campaign: str) -> dict[str, Any]:
+        """A campaign in each of its segments, and whether campaigns are counted by segment at all.
+
+        Raises:
+            Failure: Redis cannot be read.
+        """
+        found = await _asked_for(self._reader.campaign_segments(campaign))
+        segments = {name: segment_view(fields) for name, fields in found.segments.items()}
+        return {"is_counted": found.is_counted, "segments": segments, "left_out": found.left_out}
 
     @contextmanager
     def viewer(self, last_id: str) -> Iterator[Queue]:

@@ -58,6 +58,14 @@ CAMPAIGN_FIELDS: Final = (
 )
 """What is read of every campaign; its own page reads the rest."""
 
+_SEGMENT_COUNTS: Final = ("deliveries", "unique_opens", "unique_clicks", "unique_engaged", "optouts")
+_SEGMENT_RATES: Final = ("open_rate", "ctr", "ctor", "optout_rate")
+SEGMENT_FIELDS: Final = (
+    "as_of",
+    *(f"{window}.{count}" for window in CURVE_WINDOWS for count in _SEGMENT_COUNTS),
+)
+"""What is read of a campaign in a segment."""
+
 
 class CampaignRow(NamedTuple):
     """A line of the table of campaigns, of the window ``total``; the page knows its fields by their order."""
@@ -112,6 +120,19 @@ def campaign_row(fields: Fields) -> CampaignRow:
         rates["ctr_adjusted"].value,
         machines / (machines + people) if machines + people else None,
     )
+
+
+def segment_view(fields: Fields) -> dict[str, dict[str, Any]]:
+    """A campaign in a segment, from ``SEGMENT_FIELDS``: by window its deliveries, and its rates as ``[value, low, high]``."""
+    view: dict[str, dict[str, Any]] = {}
+    for window in CURVE_WINDOWS:
+        counts = {name: number_of(fields.get(f"{window}.{name}")) for name in _SEGMENT_COUNTS}
+        shown: dict[str, Any] = {"deliveries": counts["deliveries"]}
+        for name in _SEGMENT_RATES:
+            held = rate_of(RATE_BY_NAME[name], counts)
+            shown[name] = [held.value, held.low, held.high]
+        view[window] = shown
+    return view
 
 
 def curve_point(fields: Fields, names: tuple[str, ...]) -> list[float]:

@@ -7,9 +7,9 @@ not wait for it: Redis itself tells when a change of one has been written. Write
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 import redis.asyncio as redis
@@ -18,15 +18,17 @@ from redis.exceptions import ResponseError
 from stream_app.alerts.rules import Rules
 from stream_app.clock import SECOND_MS
 from stream_app.console.index import Index
-from stream_app.console.numbers import CAMPAIGN_FIELDS, Fields
-from stream_app.metrics.catalogue import Dimension
+from stream_app.console.numbers import CAMPAIGN_FIELDS, SEGMENT_FIELDS, Fields
+from stream_app.metrics.catalogue import Dimension, campaign_segment
 from stream_app.settings import Settings
 from stream_app.sinks.connections import redis_options
+from stream_app.sinks.redis_commands import ranking
 
 UNTOLD_MS = SECOND_MS
 """So soon alerts are read again where no change has been told, as when Redis was emptied."""
 _KEYS_AT_ONCE = 500
 _GROUPS_READ = 100  # segments and channels, each
+_SEGMENTS_READ = 500  # of one campaign
 _CHANGES_READ = 100
 _WORST_READ = 50
 _WORKERS_READ = 100
@@ -46,6 +48,16 @@ class Seen:
     """The same of each segment."""
     worst: list[dict[str, str]] = field(default_factory=list)
     workers: list[dict[str, str]] = field(default_factory=list)
+
+
+class CampaignSegments(NamedTuple):
+    """A campaign by segment."""
+
+    is_counted: bool
+    """Whether there are such numbers of any campaign."""
+    segments: dict[str, Fields]
+    left_out: int
+    """How many segments were not asked for, as they have not changed for longest."""
 
 
 @dataclass
@@ -96,7 +108,7 @@ class Reader:
         self._campaigns.ask(pipeline, clock_ms)
         for index in self._groups.values():
             index.ask(pipeline, clock_ms)
-        pipeline.zrevrange(self._ranking(), 0, _WORST_READ - 1)
+        pipeline.zrevrange(ranking(self._prefix), 0, _WORST_READ - 1)
         pipeline.zrevrange(f"{self._prefix}workers", 0, _WORKERS_READ - 1)
         answers = iter(await _answers(pipeline))
         seen = Seen()
@@ -138,14 +150,33 @@ class Reader:
         fields: Fields = await self._client.hgetall(f"{self._prefix}metrics:{dimension}:{key}")
         return fields
 
+    async def campaign_segments(self, campaign: str) -> CampaignSegments:
+        """A campaign in every segment there is: who bears both has changed the segment's own numbers too, so that the
+        index of the segments names all, and no other is needed."""
+        segments = f"{self._prefix}index:{Dimension.SEGMENT}"
+        pipeline = self._pipeline()
+        pipeline.zcard(f"{self._prefix}index:{Dimension.CAMPAIGN_SEGMENT}")
+        pipeline.zcard(segments)
+        pipeline.zrevrange(segments, 0, _SEGMENTS_READ - 1)
+        counted, known, names = await _answers(pipeline)
+        if not counted:
+            return CampaignSegments(False, {}, 0)
+        found = await self._read_keys(
+            Dimension.CAMPAIGN_SEGMENT, [campaign_segment(campaign, name) for name in names], SEGMENT_FIELDS
+        )
+        held = {
+            name: fields for name, fields in zip(names, found.values(), strict=True) if fields.get("as_of")
+        }
+        return CampaignSegments(True, held, max(0, (known or 0) - len(names)))
+
     async def worst_of(self, segment: str) -> list[dict[str, str]]:
-        """The customers of a segment who are at the greatest risk, the worst first.
+        """The customers of a segment who are at the greatest risk, the worst first; of all, where it is empty.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis cannot be read.
         """
         pipeline = self._pipeline()
-        pipeline.zrevrange(self._ranking(segment), 0, _WORST_READ - 1)
+        pipeline.zrevrange(ranking(self._prefix, segment), 0, _WORST_READ - 1)
         [names] = await _answers(pipeline)
         pipeline = self._pipeline()
         for name in names:
@@ -154,10 +185,6 @@ class Reader:
 
     def _pipeline(self) -> Any:
         return self._client.pipeline(transaction=False)
-
-    def _ranking(self, segment: str | None = None) -> str:
-        """The sorted set of the customers at risk; of all, or of a segment."""
-        return f"{self._prefix}churn" if segment is None else f"{self._prefix}churn:segment:{segment}"
 
     async def _until_told(self) -> None:
         if not self._last_told:
@@ -174,7 +201,7 @@ class Reader:
     ) -> None:
         for start in range(0, len(campaigns), _KEYS_AT_ONCE):
             names = campaigns[start : start + _KEYS_AT_ONCE]
-            seen.campaigns |= await self._read_campaigns(names)
+            seen.campaigns |= await self._read_keys(Dimension.CAMPAIGN, names, CAMPAIGN_FIELDS)
         pipeline = self._pipeline()
         for name in groups:
             pipeline.hgetall(f"{self._prefix}metrics:{name}")
@@ -194,7 +221,7 @@ class Reader:
         for segment in (None, *segments):
             for number, (_, lowest) in enumerate(self._bands):
                 end = f"({self._bands[number + 1][1]}" if number + 1 < len(self._bands) else "+inf"
-                pipeline.zcount(self._ranking(segment), lowest, end)
+                pipeline.zcount(ranking(self._prefix, segment), lowest, end)
         answers = iter(await _answers(pipeline))
         seen.bands = self._take_bands(answers)
         seen.segment_bands = {segment: self._take_bands(answers) for segment in segments}
@@ -202,13 +229,16 @@ class Reader:
     def _take_bands(self, answers: Iterator[Any]) -> dict[str, int]:
         return {name: next(answers) or 0 for name, _ in self._bands}
 
-    async def _read_campaigns(self, names: list[str]) -> Mapping[str, Fields]:
+    async def _read_keys(
+        self, dimension: Dimension, names: list[str], fields: Sequence[str]
+    ) -> Mapping[str, Fields]:
+        """Some fields of some keys."""
         pipeline = self._pipeline()
         for name in names:
-            pipeline.hmget(f"{self._prefix}metrics:{Dimension.CAMPAIGN}:{name}", CAMPAIGN_FIELDS)
+            pipeline.hmget(f"{self._prefix}metrics:{dimension}:{name}", fields)
         answers = await _answers(pipeline)
         return {
-            name: dict(zip(CAMPAIGN_FIELDS, values or (), strict=False))
+            name: dict(zip(fields, values or (), strict=False))
             for name, values in zip(names, answers, strict=True)
         }
 

@@ -71,6 +71,7 @@ class ConsoleServer(Site):
                 web.get("/api/world", self._world),
                 web.get("/api/key", self._key),
                 web.get("/api/at-risk", self._at_risk),
+                web.get("/api/segments", self._campaign_segments),
                 web.get("/api/about", self._about),
                 web.get("/events", self._events),
                 web.get("/metrics", self._metrics),
@@ -171,6 +172,9 @@ class ConsoleServer(Site):
 
     async def _at_risk(self, request: web.Request) -> web.Response:
         return _json(orjson.dumps(await self._hub.worst_of(request.query.get("segment", ""))))
+
+    async def _campaign_segments(self, request: web.Request) -> web.Response:
+        return _json(orjson.dumps(await self._hub.campaign_segments(request.query.get("campaign", ""))))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """The stream of changes (server-sent events), from where the viewer was."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final, NamedTuple
+from urllib.parse import quote, unquote
 
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -19,12 +20,13 @@ TOTAL: Final = "total"
 
 
 class Dimension(StrEnum):
-    """What a metric is broken down by."""
+    """What a metric is broken down by. ``CAMPAIGN_SEGMENT`` is counted only where the setting ``campaign_segments`` says so."""
 
     ALL = "all"
     CAMPAIGN = "campaign"
     SEGMENT = "segment"
     CHANNEL = "channel"
+    CAMPAIGN_SEGMENT = "campaign_segment"
 
 
 class Unit(StrEnum):
@@ -61,7 +63,7 @@ class Rate(NamedTuple):
     meaning: str
 
 
-_MAIL = frozenset({Dimension.CAMPAIGN, Dimension.SEGMENT, Dimension.ALL})
+_MAIL = frozenset({Dimension.CAMPAIGN, Dimension.CAMPAIGN_SEGMENT, Dimension.SEGMENT, Dimension.ALL})
 _CAMPAIGN = frozenset({Dimension.CAMPAIGN})
 _PEOPLE = frozenset({Dimension.SEGMENT, Dimension.ALL})
 _SERVICE = frozenset({Dimension.CHANNEL, Dimension.SEGMENT, Dimension.ALL})
@@ -202,3 +204,15 @@ def counts_of(dimension: Dimension) -> tuple[Count, ...]:
 def rates_of(dimension: Dimension) -> tuple[Rate, ...]:
     """The rates that exist in a dimension, in the catalogue's order."""
     return tuple(rate for rate in RATES if dimension in rate.dimensions)
+
+
+def campaign_segment(campaign: str, segment: str) -> str:
+    """The name of a campaign within a segment, ``<campaign>/<segment>``: both are percent-encoded, so that a slash in a
+    name is none."""
+    return f"{quote(campaign, safe='')}/{quote(segment, safe='')}"
+
+
+def campaign_and_segment(name: str) -> tuple[str, str]:
+    """What ``campaign_segment`` was made of."""
+    campaign, _, segment = name.partition("/")
+    return unquote(campaign), unquote(segment)

@@ -113,6 +113,12 @@ ALERTS: Final = Family(
 CHURN_ALERTS: Final = Family(
     "stream_app_churn_alerts", Kind.GAUGE, "customers of this worker with a churn alert"
 )
+CHURN_HELD_BACK: Final = Family(
+    "stream_app_churn_alerts_held_back",
+    Kind.GAUGE,
+    "churn alerts of this worker's customers that wait for a later hour, because as many as most_per_hour allows have "
+    "begun in this one",
+)
 KEYS_LEFT_OUT: Final = Family(
     "stream_app_engagement_keys_left_out",
     Kind.GAUGE,
@@ -122,7 +128,8 @@ KEYS_LEFT_OUT: Final = Family(
 
 WORKER_FAMILIES: Final = (
     *(BUILD, READY, EVENTS, DEAD_LETTERS, BATCHES, FLUSHES, COMMITS, LAG, WATERMARK, WATERMARK_DELAY),
-    *(PARTITIONS, STATE_OBJECTS, REDIS_UP, REDIS_ERRORS, BLOCK, ALERTS, CHURN_ALERTS, KEYS_LEFT_OUT),
+    *(PARTITIONS, STATE_OBJECTS, REDIS_UP, REDIS_ERRORS, BLOCK, ALERTS, CHURN_ALERTS, CHURN_HELD_BACK),
+    KEYS_LEFT_OUT,
 )
 
 _TARGET = ("target",)

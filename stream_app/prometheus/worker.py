@@ -115,4 +115,5 @@ def _alerts(engine: Engine) -> list[Gathered]:
     return [
         (families.ALERTS, [Sample(count, labels) for labels, count in firing.items()]),
         (families.CHURN_ALERTS, [Sample(churn)]),
+        (families.CHURN_HELD_BACK, [Sample(engine.churn_held_back)]),
     ]

@@ -60,17 +60,17 @@ def _alert_properties(kinds: list[str]) -> Json:
             "description": "what the key is one of; customer for churn",
             "enum": [*(str(one) for one in Dimension), "customer"],
         },
-        "key": {"description": "the campaign, segment, channel or customer", "type": "string"},
+        "key": {
+            "description": "the campaign, segment, channel or customer; <campaign>/<segment>, each "
+            "percent-encoded, for campaign_segment",
+            "type": "string",
+        },
         "window": {
             "description": "the window that the rule looks at; null for churn",
             "enum": [*ALL_WINDOWS, None],
         },
         **_numbers(),
-        "score": {"description": "churn: how likely the customer is to leave", **SHARE, "type": "number"},
-        "band": {
-            "description": "churn: the band of the score; null below the lowest",
-            "type": ["string", "null"],
-        },
+        **_of_a_customer(),
         "metric": {"description": "the rate or count; not in churn alerts", "type": ["string", "null"]},
         "condition": {
             "description": "what makes the rule fire; not in churn alerts",
@@ -90,6 +90,20 @@ def _alert_properties(kinds: list[str]) -> Json:
         "as_of": {"description": "the event time that the numbers are from", **EMITTED_TIME},
         "summary": {"description": "one sentence for a person", "type": "string", "minLength": 1},
         "reasons": {"description": "why", "type": "array", "items": {"type": "string"}},
+    }
+
+
+def _of_a_customer() -> Json:
+    return {
+        "score": {"description": "churn: how likely the customer is to leave", **SHARE, "type": "number"},
+        "band": {
+            "description": "churn: the band of the score; null below the lowest",
+            "type": ["string", "null"],
+        },
+        "segment": {
+            "description": "churn: the customer's latest segment; null where no event bore one",
+            "type": ["string", "null"],
+        },
     }
 
 
@@ -156,6 +170,7 @@ def _alert_examples() -> list[Json]:
         resolve=0.45,
         band="at_risk",
         reasons=("6 newsletters in a row unopened",),
+        segment="returning",
     )
     return [alert_json(change) for change in (firing, resolved, churn)]
 

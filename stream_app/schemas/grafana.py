@@ -105,6 +105,7 @@ def _pipeline() -> list[Row]:
                 _panel(f.LAG, "short", Query(f.LAG.name, "{{instance}}")),
                 _panel(f.WATERMARK_DELAY, "s", Query(f.WATERMARK_DELAY.name, "shard {{shard}}")),
                 _panel(f.ALERTS, "short", Query(f"sum by (kind, severity) ({f.ALERTS.name})", "{{kind}} {{severity}}")),
+                _panel(f.CHURN_HELD_BACK, "short", Query(f.CHURN_HELD_BACK.name, "{{instance}}")),
             ),
         ),
         Row(

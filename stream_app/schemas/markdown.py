@@ -45,6 +45,9 @@ def metrics_page() -> str:
         f"Every count and every rate is in each of the windows {windows} and `total`, whose panes are "
         f"{format_duration(PANE_MS)} long. The snapshots on the topic `metrics` hold them as "
         "[metrics.snapshot.json](../../schemas/metrics.snapshot.json) says.",
+        f"The dimension `{Dimension.CAMPAIGN_SEGMENT}` is a campaign within a segment, for the events that bear both; its keys "
+        "are `<campaign>/<segment>`, each percent-encoded. It is counted where "
+        f"[`{ENV_PREFIX}CAMPAIGN_SEGMENTS`](settings.md) is `true`, and of what happens from then on.",
         f"## Counts\n\n{table(['count', 'unit', 'dimensions', 'counts'], counts)}",
         f"## Rates\n\n{table(['rate', '=', 'dimensions', 'interval', 'meaning'], rates)}",
         "A rate whose denominator is 0 is `null`. The interval is Wilson's; means carry none, "
@@ -95,11 +98,15 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, bool):
+        value = str(value).lower()
     return f"`{format_duration(value) if _is_duration(field) else value}`"
 
 
 def _allowed(field: FieldInfo) -> str:
     choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    if field.annotation is bool:
+        choices = ["true", "false"]
     if choices:
         return " or ".join(f"`{choice}`" for choice in choices)
     limits: dict[str, Any] = {}

@@ -35,8 +35,8 @@ def prometheus_page() -> str:
         f"\n\n{_families(CONSOLE_FAMILIES)}",
         "## Engagement\n\nWhat [metrics.md](metrics.md) defines, served by the worker that has the key, so that each key is "
         f"served once; in the windows {windows}. {detail} says of which keys: `all` of `all:all` only, `segments` of "
-        f"segments and channels as well, `campaigns` of campaigns as well. Of each dimension a worker serves the "
-        f"{MOST_KEYS} keys with the newest events. A rate that nobody can know is not there. All are gauges, in event "
+        "segments and channels as well, `campaigns` of campaigns as well, by segment too where they are counted so. Of each "
+        f"dimension a worker serves the {MOST_KEYS} keys with the newest events. A rate that nobody can know is not there. All are gauges, in event "
         "time as of the key's newest event: for a pace of what comes in, use `stream_app_events_total`.",
         _families(engagement_families()),
     )

@@ -45,7 +45,11 @@ def snapshot_schema() -> Json:
         "required": ["dimension", "key", "as_of", "watermark", "windows"],
         "properties": {
             "dimension": {"description": "what the key is one of", "enum": [str(one) for one in Dimension]},
-            "key": {"description": "the campaign, segment or channel; all for all", "type": "string"},
+            "key": {
+                "description": "the campaign, segment or channel; all for all; <campaign>/<segment>, each "
+                "percent-encoded, for campaign_segment",
+                "type": "string",
+            },
             "as_of": {"description": "the first pane edge after the key's newest event", **EMITTED_TIME},
             "watermark": {"description": "that of the slowest shard", **EMITTED_TIME},
             "windows": {

@@ -20,7 +20,7 @@ _LONGEST = max(WINDOWS, key=WINDOWS.__getitem__)
 _FIELDS = {
     window: {name: f"{window}.{name}" for name in (*COUNT_BY_NAME, *RATE_BY_NAME)} for window in SHOWN_WINDOWS
 }
-_TYPES = {"H": "hash", "Z": "zset", "X": "stream"}
+_TYPES = {"H": "hash", "Z": "zset", "X": "stream", "S": "set"}
 
 
 class FiringAlert(NamedTuple):
@@ -31,13 +31,15 @@ class FiringAlert(NamedTuple):
 
 
 class CustomerRisk(NamedTuple):
-    """A customer's churn score as the view shows it; ``band`` None: below the lowest band."""
+    """A customer's churn score as the view shows it; ``band`` None: below the lowest band. ``segment``: the latest, where
+    one is known."""
 
     customer_id: str
     score: float
     band: str | None
     reasons: tuple[str, ...]
     last_seen_ms: int
+    segment: str | None = None
 
 
 Item = Snapshot | FiringAlert | CustomerRisk
@@ -96,8 +98,18 @@ def place_of_alert(fingerprint: bytes, data: bytes) -> tuple[str, str, str] | No
     return place if isinstance(place[1], str) and isinstance(place[2], str) else None
 
 
-def customer_of(member: bytes) -> str | None:
-    """The customer that a member of the ranking names; None if it cannot be read."""
+def ranking(prefix: str, segment: str | None = None) -> str:
+    """The key of the customers at risk by score: those of a segment, or all."""
+    return f"{prefix}churn:segment:{segment}" if segment else f"{prefix}churn"
+
+
+def ranked_segments(prefix: str) -> str:
+    """The key of the names of all segments that have, or had, a ranking."""
+    return f"{prefix}churn:segments"
+
+
+def text_of(member: bytes) -> str | None:
+    """The customer or segment that a member names; None if it cannot be read."""
     try:
         return member.decode()
     except UnicodeDecodeError:
@@ -137,14 +149,18 @@ def _alert(alert: FiringAlert, prefix: str) -> Command:
 def _customer(risk: CustomerRisk, prefix: str) -> Iterator[Command]:
     key = f"{prefix}customer:{risk.customer_id}"
     if risk.band is None:
-        yield "ZREM", f"{prefix}churn", risk.customer_id
+        yield "ZREM", ranking(prefix), risk.customer_id
     else:
-        yield "ZADD", f"{prefix}churn", risk.score, risk.customer_id
+        yield "ZADD", ranking(prefix), risk.score, risk.customer_id
+        if risk.segment:
+            yield "ZADD", ranking(prefix, risk.segment), risk.score, risk.customer_id
+            yield "SADD", ranked_segments(prefix), risk.segment
     fields = {
         "score": repr(risk.score),
         "band": risk.band or "",
         "reasons": orjson.dumps(risk.reasons),
         "last_seen": to_rfc3339(risk.last_seen_ms),
+        "segment": risk.segment or "",
     }
     yield "HSET", key, *_flat(fields)
     yield "EXPIRE", key, EXPIRY_SECONDS

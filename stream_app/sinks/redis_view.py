@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -31,8 +31,8 @@ from stream_app.sinks.redis_commands import (
     Command,
     CustomerRisk,
     FiringAlert,
+    Item,
     commands_of,
-    customer_of,
     has_run_empty,
     identity,
     place_of_alert,
@@ -41,6 +41,7 @@ from stream_app.sinks.redis_commands import (
     trims,
     type_of,
 )
+from stream_app.sinks.redis_rankings import Owns, Rankings, tell_unreadable
 
 __all__ = [
     "EXPIRY_SECONDS",
@@ -68,8 +69,6 @@ Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk]]
 """Everything that this worker holds."""
 Also = Callable[[int], list[Command]]
 """What else is to be written at a time of the clock, in milliseconds."""
-Owns = Callable[[str, str], bool]
-"""Whether this worker is responsible for a key of a dimension (``customer`` for customers)."""
 
 
 class View(Protocol):
@@ -97,6 +96,9 @@ class RedisView:
         self._waiting: dict[str, Snapshot | FiringAlert | CustomerRisk] = {}
         self._stream: list[bytes] = []
         self._refused: dict[str, str] = {}  # key → the type that it must have
+        self._rankings = Rankings(
+            self._prefix, owns, lambda command, problem: self._note_refused([command], [problem])
+        )
         self._wake = asyncio.Event()
         self._must_refill = True
         self._marker = f"{self._prefix}view:{uuid4().hex}"
@@ -160,10 +162,16 @@ class RedisView:
         dimensions = sorted({item.dimension for item in items if isinstance(item, Snapshot)})
         commands = list(trims(dimensions, self._prefix, clock_ms))
         for item in items:
-            commands += commands_of(item, self._prefix, clock_ms)
+            commands += self._commands_of(item, clock_ms)
             commands = await self._write_full(client, commands)
         await self._write(client, commands + self._also(clock_ms))  # the marker at least
         await self._write_stream(client)
+
+    def _commands_of(self, item: Item, clock_ms: int, anew: bool = False) -> Iterator[Command]:
+        """What shows an item, and takes it away from where it no longer belongs."""
+        if isinstance(item, CustomerRisk):
+            yield from self._rankings.leave(item)
+        yield from commands_of(item, self._prefix, clock_ms, anew)
 
     async def _write_stream(self, client: Any) -> None:
         """Append what was told; what is confirmed is dropped, the rest stays."""
@@ -189,25 +197,23 @@ class RedisView:
         self._must_refill = False
         self._waiting.clear()
         firing: set[str] = set()
-        at_risk: set[str] = set()
+        self._rankings.begin_anew()
         trimmed: set[str] = set()
         commands: list[Command] = []
         async for item in self._refill():
             clock_ms = now_ms()
             if isinstance(item, FiringAlert):
                 firing.add(item.fingerprint)
-            elif isinstance(item, CustomerRisk):
-                at_risk.add(item.customer_id)
-            elif has_run_empty(item):
+            elif isinstance(item, Snapshot) and has_run_empty(item):
                 continue
-            elif item.dimension not in trimmed:
+            elif isinstance(item, Snapshot) and item.dimension not in trimmed:
                 trimmed.add(item.dimension)
                 commands += trims([item.dimension], self._prefix, clock_ms)
-            commands += commands_of(item, self._prefix, clock_ms, anew=True)
+            commands += self._commands_of(item, clock_ms, anew=True)
             commands = await self._write_full(client, commands)
         await self._write(client, commands)
         await self._write(client, await self._stale_alerts(client, firing))
-        await self._write(client, await self._stale_customers(client, at_risk))
+        await self._write(client, await self._rankings.stale(client))
 
     async def _stale_alerts(self, client: Any, firing: set[str]) -> list[Command]:
         """What takes the alerts away that no longer fire, and those that cannot be read."""
@@ -224,27 +230,8 @@ class RedisView:
                 unreadable.append(fingerprint)
             elif place[0] not in firing and self._owns(*place[1:]):
                 stale.append(fingerprint)
-        _tell_unreadable(key, unreadable)
+        tell_unreadable(key, unreadable)
         return [("HDEL", key, fingerprint) for fingerprint in [*stale, *unreadable]]
-
-    async def _stale_customers(self, client: Any, at_risk: set[str]) -> list[Command]:
-        """What takes the customers away that are no longer at risk, and those that cannot be read."""
-        key = f"{self._prefix}churn"
-        stale, unreadable = [], []
-        try:
-            async for member, _ in client.zscan_iter(key, count=1000):
-                customer_id = customer_of(member)
-                if customer_id is None:
-                    unreadable.append(member)
-                elif customer_id not in at_risk and self._owns("customer", customer_id):
-                    stale.append(member)
-        except ResponseError as problem:
-            self._note_refused([("ZSCAN", key)], [problem])
-        _tell_unreadable(key, unreadable)
-        commands: list[Command] = []
-        for member in [*stale, *unreadable]:
-            commands += [("ZREM", key, member), ("DEL", f"{self._prefix}customer:".encode() + member)]
-        return commands
 
     async def _write_full(self, client: Any, commands: list[Command]) -> list[Command]:
         """Write if a batch is full; returns what is left to write."""
@@ -338,11 +325,3 @@ class RedisView:
                 logger.warning(
                     "Redis is away (%s); counting goes on, the view is written when it returns", problem
                 )
-
-
-def _tell_unreadable(key: str, unreadable: list[bytes]) -> None:
-    if unreadable:
-        logger.warning(
-            "Redis: in %s, %d that cannot be read are removed; the first: %r",
-            *(key, len(unreadable), unreadable[0]),
-        )

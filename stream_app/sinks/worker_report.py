@@ -44,6 +44,8 @@ class WorkerReport:
     flush_seconds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """How many flushes there were, and how long they took together, by whose they were."""
     redis_errors: int = 0
+    churn_held_back: int = 0
+    """Churn alerts that wait for a later hour, now; see ``most_per_hour`` in the rules."""
 
     def fields(self) -> dict[str, bytes | str]:
         """The fields of its hash: texts and numbers as text, and JSON where there are several."""
@@ -62,6 +64,7 @@ class WorkerReport:
             "batch_records": str(self.batch_records),
             "flush_seconds": orjson.dumps(dict(self.flush_seconds)),
             "redis_errors": str(self.redis_errors),
+            "churn_held_back": str(self.churn_held_back),
         }
 
 

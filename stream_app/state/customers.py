@@ -13,6 +13,7 @@ import msgspec
 
 from stream_app.state.firsts import First, Firsts, earlier
 from stream_app.state.habits import Habits
+from stream_app.state.prediction import Prediction
 from stream_app.state.signs import Signs, Streak
 from stream_app.state.suspicion import Click, Delivered, Recent
 
@@ -22,7 +23,9 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     ``reached`` and ``disengaged`` map segments, and ``""`` for all of them, to the first delivery and the first
     opt-out or complaint. ``mail``: deliveries since the last open or settled click by the person. ``clicks``: the
-    first settled click by the person; what is not settled yet is in ``recent``.
+    first settled click by the person; what is not settled yet is in ``recent``. ``segment``: the latest by event time
+    that an event bore; ``segment_age_ms``: how long before the last event that was.
+    ``prediction``: only where the churn rule learns from outcomes.
     """
 
     last_seen_ms: int = 0
@@ -37,6 +40,24 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     delivered: Delivered | None = None
     recent: Recent | None = None
     habits: Habits | None = None
+    segment: str | None = None
+    segment_age_ms: int = 0
+    prediction: Prediction | None = None
+
+    def see(self, time_ms: int, segment: str | None) -> None:
+        """An event came, which may bear a segment. Of segments borne at the same time the one last by name stays, so that
+        it does not matter which came first."""
+        ahead_ms = time_ms - self.last_seen_ms
+        if ahead_ms > 0:
+            self.last_seen_ms = time_ms
+            if segment:
+                self.segment, self.segment_age_ms = segment, 0
+            elif self.segment is not None:
+                self.segment_age_ms += ahead_ms
+        elif segment:
+            held, older_ms = self.segment, self.segment_age_ms + ahead_ms
+            if held is None or older_ms > 0 or (older_ms == 0 and segment > held):
+                self.segment, self.segment_age_ms = segment, -ahead_ms
 
     @property
     def opted_out(self) -> bool:
@@ -62,11 +83,11 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     def unanswered(self) -> tuple[int, bool]:
         """Deliveries since the last open or click by the person, and whether there ever was one."""
-        made_good_ms, times = self.mail.made_good_ms, self.mail.times
+        made_good_ms = self.mail.made_good_ms
         clicked = [click.time_ms for click in self.recent.clicks if click.is_person] if self.recent else []
         if not clicked or clicked[-1] <= made_good_ms:
-            return len(times), made_good_ms >= 0
-        return sum(time_ms > clicked[-1] for time_ms in times), True
+            return len(self.mail.times_s), made_good_ms >= 0
+        return self.mail.number_since(clicked[-1]), True
 
     def first_click(self, campaign: str) -> First | None:
         """The earliest click by the person in a campaign, hasty ones that a later one stands for among them."""

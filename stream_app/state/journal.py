@@ -15,6 +15,7 @@ generation and is ignored. See docs/decisions/0002-journal.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -100,6 +101,7 @@ class Journal:
         self._slice_epochs = [0] * SLICES
         self._next_slice = 0
         self._pending: dict[bytes, Chunk] = {}
+        self._before_claim = (0, "", 0, self._pending)
 
     def replay(self, record: JournalRecord, offset: int) -> None:
         """Read one record of the topic, in order of offsets."""
@@ -125,13 +127,31 @@ class Journal:
             self._pending.clear()
 
     def claim(self, owner: str = "") -> list[JournalRecord]:
-        """Start a generation of our own: an epoch without changes that shuts stale owners out. ``owner`` is
-        a name that no other owner has."""
-        self._pending.clear()
+        """Start a generation of our own: an epoch without changes or slices that shuts stale owners out. ``owner``
+        is a name that no other owner has."""
+        self._before_claim = (self.generation, self.owner, self.epoch, self._pending)
+        self._pending = {}
         self.shelf.drop_hot()
         self.generation += 1
         self.owner = owner
-        return self.write([], self.header, nothing)
+        self.epoch += 1
+        return self._records(([], 0), [])
+
+    def read_on(self, found: Sequence[tuple[JournalRecord, int]], claim: Set[bytes]) -> bool:
+        """Whether the last owner wrote epochs that we had not read when we claimed. If so the claim is void, as any
+        reader of the journal sees it; they are read now, and the claim is to be made again.
+
+        Args:
+            found: what stands behind the place up to which the journal was read before, with offsets.
+            claim: the keys of the claim's records.
+        """
+        before = takewhile(lambda place: place[0].key not in claim, found)
+        if all(record.value is None for record, _ in before):
+            return False
+        self.generation, self.owner, self.epoch, self._pending = self._before_claim
+        for record, offset in found:
+            self.replay(record, offset)
+        return True
 
     def write(
         self, changes: list[Entry], header: bytes | None, forgetting: Forgetting
@@ -143,8 +163,11 @@ class Journal:
         self.last_changes = changes or self.last_changes
         changed = _size(changes)
         slices = self._slices_to_write((changed + len(header or b"") + 1) // 2, forgetting)
-        chunks = _split(self.generation, self.epoch, (changes, changed), slices)
-        _add_header(chunks, header)
+        return self._records((changes, changed), slices)
+
+    def _records(self, changes: Sized[Entry], slices: list[tuple[int, Sized[Rested]]]) -> list[JournalRecord]:
+        chunks = _split(self.generation, self.epoch, changes, slices)
+        _add_header(chunks, self.header)
         records = []
         for number, chunk in enumerate(chunks):
             chunk.owner = self.owner
@@ -154,17 +177,16 @@ class Journal:
         return records
 
     def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes], claiming: bool) -> bool:
-        """Whether records that stand beside ours mean that the partition is another's.
-
-        While ``claiming``, any that stands before our claim does: it is an epoch that we have not read. Later,
-        only those of a higher generation do; the others are ignored by every reader, and are buried with ours.
+        """Whether records that stand beside ours mean that the partition is another's: those of a higher generation
+        do, and while ``claiming``, one of our own that was claimed before us. All others are of a stale owner: those
+        behind our claim are ignored by every reader, and are buried with ours.
         """
         for record in records:
             if record.key in ours:
                 claiming = False
             elif record.value is not None:
                 chunk = _decode(record.value)
-                if claiming or chunk.generation > self.generation:
+                if chunk.generation > self.generation or (claiming and chunk.generation == self.generation):
                     return True
                 self._live[record.key] = chunk.epoch
         return False

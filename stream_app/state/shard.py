@@ -92,7 +92,7 @@ class Shard:
             self._restore(msgspec.msgpack.decode(header, type=ShardHeader))
         self.customers = Drawer(shelf, CUSTOMER_KIND, Customer)
         self._shelf = shelf
-        self._tallies = Tallies(shelf)
+        self._tallies = Tallies(shelf, settings.campaign_segments)
         self._audience = Audience(shelf, settings.retention)
         self._lifecycles = Lifecycles(shelf, settings, self._tallies, self.watermark)
         self.standings = Standings(shelf, self._tallies, self._audience)
@@ -264,8 +264,7 @@ class Shard:
     def _handle(self, event: Event, time_ms: int) -> None:
         customer_id = event.customer_id
         customer = self._load_customer(customer_id)
-        if time_ms > customer.last_seen_ms:
-            customer.last_seen_ms = time_ms
+        customer.see(time_ms, event.segment)
         self._handlers[type(event)](customer, event, time_ms)
         self._save_customer(customer_id, customer)
 

@@ -4,6 +4,11 @@ Stands under the lifecycles and customers, which say what to count where, and ov
 carry the absolute numbers to the merger. Between flushes only differences are gathered, by the place that an event
 names (campaign, segment, channel, pane); ``fold`` spreads them over the keys and adds them to the cells, so that an
 event costs one look-up, whatever keys it bears. Pure; times are milliseconds of event time.
+
+Campaigns are counted by segment as well where that is wanted, and it may be switched on amid a stream. A unique count can
+then move from an event of before to a still earlier one, and must not be taken back where it was never counted. So the
+breakdown begins with the first pane that nothing has reached: of what happens from there on it holds everything, of
+what happened before nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +19,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS
+from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS, Dimension, campaign_segment
 from stream_app.metrics.cells import Cell, add
 from stream_app.state.shelf import Drawer, Shelf
 
 KEY_KIND = "n:"
 PANE_KIND = "p:"
+BREAKDOWN_KIND = "x:"
 NO_SLOT = -1
 """Gathers nothing but that an event was here."""
 _SEPARATOR = "\0"
+_EVERYTHING = "all:all"
+_NEVER = 1 << 62
 
 Gathered = tuple[int, str | None, str | None, str | None, int]
 """A slot, a campaign, a segment, a channel and a pane."""
@@ -62,9 +70,11 @@ def oldest_pane(newest_ms: int) -> int:
 class Tallies:
     """The counts of one shard. Keys read ``dimension:key``, such as ``campaign:spring-sale``."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, campaign_segments: bool) -> None:
+        """Take up the counts on a shelf; ``campaign_segments``: campaigns are counted by segment from now on."""
         self.keys = Drawer(shelf, KEY_KIND, KeyTally)
         self.panes = Drawer(shelf, PANE_KIND, Cell)
+        self._breakdown_from = self._begin_breakdown(shelf) if campaign_segments else _end_breakdown(shelf)
         self._gathered: dict[Gathered, list[int]] = {}
         self._differences: dict[str, dict[int, Cell]] = {}
         self._newest: dict[str, int] = {}
@@ -116,9 +126,12 @@ class Tallies:
 
     def _spread(self) -> None:
         """Turn what was gathered by place into differences by key."""
-        newest, differences = self._newest, self._differences
+        newest, differences, breakdown_from = self._newest, self._differences, self._breakdown_from
         for (slot, campaign, segment, channel, pane), (number, time_ms) in self._gathered.items():
-            for key in _keys(campaign, segment, channel):
+            keys = _keys(campaign, segment, channel)
+            if pane >= breakdown_from and campaign and segment:
+                keys = (*keys, _breakdown_key(campaign, segment))
+            for key in keys:
                 if time_ms > newest.get(key, -1):
                     newest[key] = time_ms
                 if slot == NO_SLOT:
@@ -132,6 +145,16 @@ class Tallies:
                 else:
                     cell[slot] = cell.get(slot, 0) + number
         self._gathered.clear()
+
+    def _begin_breakdown(self, shelf: Shelf) -> int:
+        """The pane from which campaigns are counted by segment: as before, or the first that nothing has reached."""
+        begins = Drawer(shelf, BREAKDOWN_KIND, int)
+        pane = begins.get(Dimension.CAMPAIGN_SEGMENT)
+        if pane is None:
+            counted = self.keys.get(_EVERYTHING)
+            pane = 0 if counted is None else counted.newest_ms // PANE_MS + 1
+            begins.put(Dimension.CAMPAIGN_SEGMENT, pane)
+        return pane
 
     def _fold_key(self, key: str, differences: dict[int, Cell]) -> KeyChange:
         tally = self.keys.get(key) or KeyTally(-1, {})
@@ -170,10 +193,23 @@ class Tallies:
         return tally is None or pane < oldest_pane(tally.newest_ms)
 
 
+def _end_breakdown(shelf: Shelf) -> int:
+    """Campaigns are not counted by segment; if they were, and will be again, that begins anew."""
+    begins = Drawer(shelf, BREAKDOWN_KIND, int)
+    if begins.get(Dimension.CAMPAIGN_SEGMENT) is not None:
+        begins.delete(Dimension.CAMPAIGN_SEGMENT)
+    return _NEVER
+
+
+@lru_cache(maxsize=4_096)
+def _breakdown_key(campaign: str, segment: str) -> str:
+    return f"{Dimension.CAMPAIGN_SEGMENT}:{campaign_segment(campaign, segment)}"
+
+
 @lru_cache(maxsize=4_096)
 def _keys(campaign: str | None, segment: str | None, channel: str | None) -> tuple[str, ...]:
     """The dimension keys of a place; an empty name is none."""
-    keys = ["all:all"]
+    keys = [_EVERYTHING]
     if campaign:
         keys.append(f"campaign:{campaign}")
     if segment:

@@ -31,6 +31,7 @@ from stream_app.vitals import Vitals
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
+_MOST_CLAIMS = 5
 
 
 class Surroundings(NamedTuple):
@@ -69,12 +70,16 @@ class Station:
         self._is_over = False
 
     async def claim_journal(self) -> Header | None:
-        """Shut stale owners out, and make sure that nobody wrote since the journal was read.
+        """Shut stale owners out, and make sure that all that the last one wrote was read.
 
         Raises:
-            Failure: somebody did, or a topic is not the one that the journal is about.
+            Failure: another worker claimed it too, or a topic is not the one that the journal is about.
         """
-        await self._append(self.journal.claim(uuid4().hex[:12]), claiming=True)
+        for _ in range(_MOST_CLAIMS):
+            if await self._claim():
+                break
+        else:
+            raise self._not_ours()
         data = self.journal.header
         header = None if data is None else msgspec.msgpack.decode(data, type=Header)
         self._topics = self._topic_watch.identities(header.topics if header else {}, self.reads)
@@ -125,7 +130,28 @@ class Station:
     async def _note_told(self, state: object) -> None:
         await self.write_epoch([], state, [], nothing)
 
-    async def _append(self, records: Sequence[JournalRecord], claiming: bool = False) -> None:
+    async def _claim(self) -> bool:
+        """Claim the journal; whether that holds. It does not where its last owner wrote until just now: a worker that
+        shuts down late, or that has not heard yet that it lost the partition. What it wrote is read then.
+
+        Raises:
+            Failure: the partition is another worker's.
+        """
+        records, first = self.journal.claim(uuid4().hex[:12]), self.journal.end_offset
+        end = 1 + await self.publisher.write_in_order(self._changelog, self.number, records)
+        if end != first + len(records):
+            found = await self._found_behind(first, records, claiming=True)
+            if self.journal.read_on(found, {record.key for record in records}):
+                logger.info(
+                    "%s, partition %d: its last owner wrote until now; claiming it again",
+                    self._changelog,
+                    self.number,
+                )
+                return False
+        self.journal.end_offset = end
+        return True
+
+    async def _append(self, records: Sequence[JournalRecord]) -> None:
         """Append records of ours to the journal.
 
         Raises:
@@ -133,7 +159,7 @@ class Station:
         """
         first = self.journal.end_offset
         last = await self.publisher.write_in_order(self._changelog, self.number, records)
-        await self._appended(first, last + 1, records, claiming)
+        await self._appended(first, last + 1, records)
 
     async def _bury_dead_records(self) -> None:
         """Delete what no reader of the journal needs any more."""
@@ -144,18 +170,32 @@ class Station:
         ends = await self.publisher.write(
             [OutRecord(self._changelog, *record, self.number) for record in dead]
         )
-        await self._appended(first, max(ends.values()), dead, claiming=False)
+        await self._appended(first, max(ends.values()), dead)
 
-    async def _appended(self, first: int, end: int, records: Sequence[JournalRecord], claiming: bool) -> None:
+    async def _appended(self, first: int, end: int, records: Sequence[JournalRecord]) -> None:
         """Where records did not land right behind ours, look at what else stands there: a record whose
         confirmation was lost stands there twice, and a stale owner may have written."""
         if end != first + len(records):
-            behind = read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
-            found = [JournalRecord(record.key, record.value) async for record in behind]
-            if self.journal.strangers(found, {record.key for record in records}, claiming):
-                raise Failure(
-                    f"{self._changelog}, partition {self.number}: another worker has written to it; "
-                    "this worker lets go: restart it"
-                )
+            await self._found_behind(first, records, claiming=False)
             logger.warning("%s, partition %d: a stale owner wrote; ignored", self._changelog, self.number)
         self.journal.end_offset = end
+
+    async def _found_behind(
+        self, first: int, ours: Sequence[JournalRecord], claiming: bool
+    ) -> list[tuple[JournalRecord, int]]:
+        """The records that stand at an offset and behind it, with their offsets.
+
+        Raises:
+            Failure: they say that the partition is another worker's.
+        """
+        behind = read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
+        found = [(JournalRecord(record.key, record.value), record.offset) async for record in behind]
+        if self.journal.strangers((record for record, _ in found), {record.key for record in ours}, claiming):
+            raise self._not_ours()
+        return found
+
+    def _not_ours(self) -> Failure:
+        return Failure(
+            f"{self._changelog}, partition {self.number}: another worker has written to it; "
+            "this worker lets go: restart it"
+        )

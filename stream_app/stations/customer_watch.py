@@ -12,8 +12,9 @@ from typing import NamedTuple
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
-from stream_app.churn.facts import ChurnFacts, facts_of, last_engaged_ms
-from stream_app.churn.model import assess, shipped_model
+from stream_app.churn.facts import facts_of, last_engaged_ms, may_be_silent
+from stream_app.churn.learning import Learning
+from stream_app.churn.model import Assessment, assess, shipped_model
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
 
@@ -28,8 +29,10 @@ class Assessed(NamedTuple):
 class CustomerWatch:
     """Holds customers against the churn rule."""
 
-    def __init__(self, rules: Rules, desk: AlertDesk) -> None:
+    def __init__(self, rules: Rules, desk: AlertDesk, learning: Learning | None = None) -> None:
+        """``learning``: what scores go through, where the rule learns from outcomes."""
         self._rule = rules.churn
+        self._learning = learning
         self._desk = desk
         self._in_band: set[str] = set()
         self._model = self._rule.model if self._rule else shipped_model()
@@ -42,15 +45,13 @@ class CustomerWatch:
         for customer_id in sorted(customers):
             customer = customers[customer_id]
             was_in_band = customer_id in in_band
-            if not (was_in_band or customer_id in told or _may_be_silent(customer)):
+            if not (was_in_band or customer_id in told or may_be_silent(customer)):
                 continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
-            facts = facts_of(customer, as_of_ms)
-            risk = self._risk(customer_id, customer, facts)
+            assessment = self._assess(customer, as_of_ms)
+            risk = self._risk(customer_id, customer, assessment)
             if risk.band is not None or customer_id in told:
-                changes += self._desk.judge_customer(
-                    customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
-                )
+                changes += self._desk.judge_customer(customer_id, assessment, customer.opted_out, as_of_ms)
             if risk.band is not None:
                 in_band.add(customer_id)
                 risks.append(risk)
@@ -73,23 +74,22 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
-        risk = self._risk(customer_id, customer, facts)
+        assessment = self._assess(customer, max(customer.last_seen_ms, watermark_ms))
+        risk = self._risk(customer_id, customer, assessment)
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
         return risk
 
-    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
-        assessment = assess(facts, self._model)
+    def _assess(self, customer: Customer, as_of_ms: int) -> Assessment:
+        facts = facts_of(customer, as_of_ms)
+        score, reasons, is_silent, _, _ = assess(facts, self._model)
+        if self._learning is not None:
+            score = self._learning.calibration(facts.is_buyer).apply(score)
+        return Assessment(score, reasons, is_silent, last_engaged_ms(customer), customer.segment)
+
+    def _risk(self, customer_id: str, customer: Customer, assessment: Assessment) -> CustomerRisk:
+        score, reasons, _, _, segment = assessment
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
-        return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
-
-
-def _may_be_silent(customer: Customer) -> bool:
-    """Whether there may be a silence to speak of, by a look that spares all others the whole sum."""
-    mail = customer.mail
-    if mail.times and (mail.made_good_ms >= 0 or customer.recent is not None):
-        return True
-    return customer.signs is not None and customer.signs.purchases > 0
+        return CustomerRisk(customer_id, score, band, reasons, customer.last_seen_ms, segment)

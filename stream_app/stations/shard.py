@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import msgspec
 
 from stream_app.alerts.desk import AlertDesk
 from stream_app.alerts.lifecycle import AlertChange
+from stream_app.churn.learning import begin_learning
 from stream_app.clock import SECOND_MS, now_ms
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.ingest.watermark import NO_TIME
@@ -16,6 +17,7 @@ from stream_app.metrics.partials import KeyPartial, pack
 from stream_app.sinks.dead_letters import DeadLetters, Source
 from stream_app.sinks.publisher import OutRecord
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
+from stream_app.state.customers import Customer
 from stream_app.state.shard import Shard
 from stream_app.state.standings import Standing, campaigns_among
 from stream_app.state.tallies import KeyChange
@@ -63,7 +65,16 @@ class ShardStation(Station):
         self._told_at_ms = 0
         self._untold_campaigns = set(self.shard.standings.campaigns())
         self._standings_told_at_ms = 0
-        self._watch = CustomerWatch(self.rules, self.desk)
+        churn = self.rules.churn
+        self._learning = begin_learning(
+            self.journal.shelf,
+            churn.model if churn is not None and churn.learns else None,
+            self.settings.retention,
+            self.shard.watermark.current_ms,
+        )
+        if self._learning is not None:
+            logger.info("shard %d: churn scores learn from outcomes: %s", self.number, self._learning.words())
+        self._watch = CustomerWatch(self.rules, self.desk, self._learning)
         self._held_back = False
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
@@ -103,7 +114,9 @@ class ShardStation(Station):
             )
             self.shard.skipped = 0
         watermark_ms = self.shard.watermark.current_ms
-        assessed = self._watch.assess({**self.shard.take_reviewed(), **out.customers}, watermark_ms)
+        reviewed = self.shard.take_reviewed()
+        self._learn(reviewed, out.customers, watermark_ms)
+        assessed = self._watch.assess({**reviewed, **out.customers}, watermark_ms)
         forgotten = self._watch.forget(self._take_forgotten(), watermark_ms)
         changes += [*assessed.changes, *forgotten.changes]
         self._say_held_back()
@@ -117,6 +130,15 @@ class ShardStation(Station):
         for risk in (*assessed.risks, *forgotten.risks):
             self.view.show(risk)
         await self.tell_alerts(changes, header)
+
+    def _learn(
+        self, reviewed: Mapping[str, Customer], touched: Mapping[str, Customer], watermark_ms: int
+    ) -> None:
+        """Hold what was foretold of customers against what came of them, where the rule asks for it."""
+        if self._learning is not None:
+            self._learning.note(touched.values())
+            for customer_id in self._learning.review(reviewed, watermark_ms):
+                self.shard.customers.put(customer_id, reviewed[customer_id])
 
     def _say_held_back(self) -> None:
         """Say it when churn alerts begin to be held back, and when none is any more."""

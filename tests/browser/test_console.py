@@ -14,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from stream_app.metrics.catalogue import campaign_segment
 from tests.support.browser import PHONE, prefer, resize
 from tests.support.console_stage import ConsoleProcess, Shown, settings_of
 from tests.support.programs import wait_until
@@ -305,6 +306,39 @@ def test_a_curve_is_drawn_of_what_was(
     drawn = "return document.querySelector('canvas')?.getAttribute('aria-label') ?? ''"
     wait_until(lambda: "clicked 30" in chrome.execute_script(drawn), 10, "the curve has the last number")
     picture("campaign")
+    assert mistakes(chrome) == []
+
+
+def test_a_campaign_is_shown_by_segment_or_why_not(
+    chrome: Chrome, shown: Shown, console: ConsoleProcess, picture: Picture
+) -> None:
+    shown.campaign("a/b", 1000)
+    open_page(chrome, console, "campaign/a%2Fb")
+    part = "#campaign-segments"
+    wait_until(lambda: "STREAM_APP_CAMPAIGN_SEGMENTS=true" in text_of(chrome, part), 10, "the mend is said")
+    for segment, deliveries, optouts in (("new", 300, 9), ("<b>vip</b>", 600, 0)):
+        shown.key(f"segment:{segment}", {"deliveries": deliveries})
+        counts = {"deliveries": deliveries, "unique_opens": 90, "unique_engaged": 90, "unique_clicks": 45}
+        shown.key(f"campaign_segment:{campaign_segment('a/b', segment)}", counts | {"optouts": optouts})
+    wait_until(lambda: seen(chrome, f"{part} tbody tr"), 10, "the segments are there")
+    cells = "return [...document.querySelectorAll('#campaign-segments tbody tr')].map(row => row.innerText.split(/\\s*\\t\\s*/))"
+    vip, new = chrome.execute_script(cells)
+    assert vip[:5] == ["<b>vip</b>", "600", "15.0 %", "7.50 %", "50.0 %"]
+    assert new[:5] == ["new", "300", "30.0 %", "15.0 %", "50.0 %"]
+    assert re.fullmatch(r"3\.00 % 1\.59–5\.60 %", new[5])
+    assert "10.0 % of the deliveries are in no segment here" in text_of(chrome, part)
+    picture("campaign-segments")
+    chrome.execute_script(
+        "const choice = document.querySelector('#campaign-segments select'); choice.value = '1h';"
+        "choice.dispatchEvent(new Event('change'))"
+    )
+    assert "in no segment here" not in text_of(chrome, part)
+    assert len(chrome.execute_script(cells)) == 2
+    shown.alert("pair", dimension="campaign_segment", key=campaign_segment("a/b", "new"))
+    turn_to(chrome, "")
+    wait_until(lambda: "campaign a/b in segment new" in text_of(chrome, "#firing"), 10, "both are named")
+    turn_to(chrome, "campaign_segment/a%252Fb%2Fnew")
+    wait_until(lambda: text_of(chrome, "h1") == "a/b", 10, "an alert's link leads to the campaign")
     assert mistakes(chrome) == []
 
 

@@ -110,6 +110,8 @@ class Evidence:
     stream: list[Json] = field(default_factory=list)
     ranking: list[tuple[str, float]] = field(default_factory=list)
     ranking_after: list[tuple[str, float]] = field(default_factory=list)
+    segments_after: list[str] = field(default_factory=list)
+    ranking_of_segment: list[tuple[str, float]] = field(default_factory=list)
     customer: dict[str, str] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> dict[str, Told]:
@@ -192,7 +194,7 @@ def _go_wrong(sender: Sender) -> None:
             )
     sender.send(event("email.opened", LEAVING, START, campaign_id="first"))
     sender.send(*(delivered(LEAVING, START + n * SECOND_MS, f"unread-{n}") for n in range(1, 7)))
-    sender.send(event("ticket.opened", LEAVING, START + SECOND_MS, ticket_id="t"))
+    sender.send(event("ticket.opened", LEAVING, START + SECOND_MS, ticket_id="t", segment="lapsing"))
     _move_on(sender, START + 20 * MINUTE_MS)
 
 
@@ -217,6 +219,7 @@ def _look_while_firing(seen: Evidence, client: Any, prefix: str) -> None:
     wait_until(lambda: client.exists(f"{prefix}customer:{LEAVING}"), 5, "Redis shows the customer")
     seen.firing = client.hgetall(f"{prefix}alerts:firing")
     seen.ranking = client.zrange(f"{prefix}churn", 0, -1, withscores=True)
+    seen.ranking_of_segment = client.zrange(f"{prefix}churn:segment:lapsing", 0, -1, withscores=True)
     seen.customer = client.hgetall(f"{prefix}customer:{LEAVING}")
     seen.customer["ttl"] = str(client.ttl(f"{prefix}customer:{LEAVING}"))
 
@@ -225,6 +228,7 @@ def _look_after(seen: Evidence, client: Any, prefix: str) -> None:
     wait_until(lambda: not client.hlen(f"{prefix}alerts:firing"), 5, "Redis shows that nothing fires")
     seen.after = client.hgetall(f"{prefix}alerts:firing")
     seen.ranking_after = client.zrange(f"{prefix}churn", 0, -1, withscores=True)
+    seen.segments_after = client.keys(f"{prefix}churn:segment:*")
     seen.stream = [json.loads(fields["data"]) for _, fields in client.xrange(f"{prefix}alerts")]
 
 
@@ -269,7 +273,7 @@ def test_no_change_is_told_twice_also_over_a_restart(evidence: Evidence) -> None
 def test_an_alerts_json_has_the_fields_of_the_contract(evidence: Evidence) -> None:
     for told in evidence.told:
         kind = told.data["kind"]
-        extra = ["score", "band"] if kind == "churn" else ["metric", "condition"]
+        extra = ["score", "band", "segment"] if kind == "churn" else ["metric", "condition"]
         extra += ["suspected", "runbook"] if kind == "optout" else []
         assert list(told.data) == [*FIELDS, *extra]
         assert told.data["summary"]
@@ -302,6 +306,7 @@ def test_the_numbers_of_an_alert_are_those_of_its_windows(evidence: Evidence) ->
     churn = evidence.of_kind("churn")["firing"].data
     assert (churn["band"], churn["severity"], churn["score"]) == ("at_risk", "warning", churn["value"])
     assert 0.7 <= churn["score"] < 0.9
+    assert {told.data["segment"] for told in evidence.told if told.data["kind"] == "churn"} == {"lapsing"}
 
 
 # --- In Redis ---
@@ -322,9 +327,11 @@ def test_redis_lists_every_change_once(evidence: Evidence) -> None:
 
 def test_redis_ranks_the_customers_at_risk_and_tells_why(evidence: Evidence) -> None:
     score = evidence.of_kind("churn")["firing"].data["score"]
-    assert evidence.ranking == [(LEAVING, score)]
+    assert evidence.ranking == evidence.ranking_of_segment == [(LEAVING, score)]
+    assert evidence.customer["segment"] == "lapsing"
     assert (float(evidence.customer["score"]), evidence.customer["band"]) == (score, "at_risk")
     assert json.loads(evidence.customer["reasons"])
     assert to_ms(evidence.customer["last_seen"]) == START + 6 * SECOND_MS
     assert int(evidence.customer["ttl"]) > 0
     assert evidence.ranking_after == []
+    assert evidence.segments_after == []

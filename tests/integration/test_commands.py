@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from kafka import KafkaProducer
 
 from stream_app.clock import now_ms
@@ -26,9 +27,11 @@ from stream_app.ingest.topic_specs import input_topic_specs
 from stream_app.settings import Settings, load_settings
 from stream_app.sinks.ordered_sender import OrderedSender
 from stream_app.sinks.partitioner import partition_of
+from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.sinks.topic_admin import check_topics, ensure_topics
 from tests.integration.conftest import ROOT, CommandLine
 from tests.support.brokers import Broker, BrokerMaker
+from tests.support.shown import show
 
 pytestmark = pytest.mark.integration
 
@@ -578,3 +581,51 @@ def test_dev_names_a_port_that_is_taken(stream_app: CommandLine, broker: Broker)
     assert answer.returncode == 1
     assert str(broker.port) in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+# --- churn worst ---
+
+
+def test_the_worst_of_a_segment(settings: Settings, stream_app: CommandLine) -> None:
+    ticket = ("1 ticket is unresolved",)
+    show(
+        settings,
+        CustomerRisk("ann", 0.71, "at_risk", ticket, now_ms(), "new"),
+        CustomerRisk("bob", 0.93, "lost", (), now_ms(), "new"),
+        CustomerRisk("cid\x1b[2J", 0.99, "lost", (), now_ms()),
+    )
+    answer = stream_app("churn", "worst", "--segment", "new", "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    found = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [(one["customer_id"], one["score"], one["band"]) for one in found] == [
+        ("bob", 0.93, "lost"),
+        ("ann", 0.71, "at_risk"),
+    ]
+    assert found[1]["reasons"] == list(ticket) and found[1]["segment"] == "new"
+    for_a_person = stream_app("churn", "worst", "--limit", "2").stdout
+    head, first, second = for_a_person.splitlines()
+    assert head.split()[:3] == ["score", "band", "segment"]
+    assert first.startswith("0.9900  lost  –") and "cid" in first and "\x1b" not in first
+    assert second.startswith("0.9300  lost  new") and "bob" in second
+    nobody = stream_app("churn", "worst", "--segment", "old")
+    assert (nobody.returncode, nobody.stdout) == (0, "")
+    assert "customers at risk: new" in nobody.stderr
+
+
+def test_more_than_a_round_trip_of_the_worst(settings: Settings, stream_app: CommandLine) -> None:
+    show(settings, *(CustomerRisk(f"c-{n}", 0.5 + n / 10_000, "watch", (), 0) for n in range(1_200)))
+    answer = stream_app("churn", "worst", "--limit", "1100", "--json")
+    found = [json.loads(line)["customer_id"] for line in answer.stdout.splitlines()]
+    assert found == [f"c-{n}" for n in range(1_199, 99, -1)]
+
+
+def test_the_worst_without_redis_and_with_a_foreign_one(settings: Settings, stream_app: CommandLine) -> None:
+    away = stream_app("churn", "worst", STREAM_APP_REDIS="redis://127.0.0.1:9/0")
+    assert (away.returncode, away.stdout) == (1, "") and "Traceback" not in away.stderr
+    with redis.Redis.from_url(settings.redis.get_secret_value()) as client:
+        client.set(f"{settings.redis_prefix}churn", "mine")
+    foreign = stream_app("churn", "worst")
+    assert foreign.returncode == 1
+    assert (
+        foreign.stderr.startswith("stream-app: Redis cannot be read (") and "Traceback" not in foreign.stderr
+    )

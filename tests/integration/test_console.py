@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -18,6 +18,7 @@ from stream_app.clock import now_ms
 from stream_app.console.hub import CHANGES_KEPT, Hub, Queue
 from stream_app.console.reading import Reader
 from stream_app.dev import EmbeddedRedis
+from stream_app.metrics.catalogue import campaign_segment
 from tests.integration.conftest import CommandLine
 from tests.support.console_stage import ConsoleProcess, Shown, settings_of
 from tests.support.programs import wait_until
@@ -61,7 +62,11 @@ def guarded(shown: Shown, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/world", "/api/about", "/api/key?dimension=all&key=all", "/events", "/static/app.js"]
+    "path",
+    [
+        *("/api/world", "/api/about", "/api/key?dimension=all&key=all", "/api/segments?campaign=a"),
+        *("/events", "/static/app.js"),
+    ],
 )
 def test_nothing_is_told_without_the_token(guarded: ConsoleProcess, path: str) -> None:
     assert ask(guarded.url, path).status == 401
@@ -102,6 +107,37 @@ def test_it_answers_to_its_own_names_only_and_ends_cleanly(shown: Shown, tmp_pat
         assert console.end() == 0
         stream.close()
     assert "Traceback" not in console.log.read_text()
+
+
+def test_a_campaign_is_told_by_segment_once_it_is_counted_so(guarded: ConsoleProcess, shown: Shown) -> None:
+    def told(campaign: str) -> dict[str, Any]:
+        path = f"/api/segments?campaign={quote(campaign, safe='')}"
+        held: dict[str, Any] = json.loads(ask(guarded.url, path, Authorization=f"Bearer {TOKEN}").body)
+        return held
+
+    shown.key("segment:new", {"deliveries": 9})
+    assert told("a/b") == {"is_counted": False, "segments": {}, "left_out": 0}
+    for campaign, segment, deliveries in (("a/b", "new", 4), ("a", "b/new", 5), ("a/b", "é", 1)):
+        shown.key(f"segment:{segment}", {"deliveries": deliveries})
+        counts = {"deliveries": deliveries, "unique_opens": 1, "unique_engaged": 1}
+        shown.key(f"campaign_segment:{campaign_segment(campaign, segment)}", counts)
+    answer = told("a/b")
+    assert answer["is_counted"] and answer["left_out"] == 0
+    assert set(answer["segments"]) == {"new", "é"}
+    view = answer["segments"]["new"]["total"]
+    assert view["deliveries"] == 4 and view["open_rate"][0] == 0.25 and view["ctor"][0] == 0
+    assert view["open_rate"][1] < 0.25 < view["open_rate"][2]
+    assert set(told("a")["segments"]) == {"b/new"}
+    assert told("nobody")["segments"] == {}
+
+
+def test_a_foreign_value_in_place_of_the_segments_names_none(guarded: ConsoleProcess, shown: Shown) -> None:
+    shown.clear()
+    shown.key("campaign_segment:a/new", {"deliveries": 1})
+    shown.client.set(f"{shown.prefix}index:segment", "somebody else's")
+    answer = ask(guarded.url, "/api/segments?campaign=a", Authorization=f"Bearer {TOKEN}")
+    shown.clear()
+    assert json.loads(answer.body) == {"is_counted": True, "segments": {}, "left_out": 0}
 
 
 def test_a_port_that_is_taken_is_named(stream_app: CommandLine, guarded: ConsoleProcess) -> None:

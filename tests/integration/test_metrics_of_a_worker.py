@@ -98,6 +98,7 @@ def test_the_pipeline_is_told_as_it_is(served: str, place: Installation) -> None
     assert value(values, "batch_records_sum") == SENT + 2
     assert value(values, "redis_up") == 1
     assert value(values, "redis_errors_total") == 0
+    assert value(values, "churn_alerts_held_back") == 0
     assert value(values, "partitions", of="shards") == 4
     assert value(values, "lag_records") == 0
     for of in ("shards", "mergers"):

@@ -235,8 +235,43 @@ def a_snapshot(key: str) -> Snapshot:
     return take_snapshot(f"campaign:{key}", merged, START)
 
 
-def a_risk(customer_id: str) -> CustomerRisk:
-    return CustomerRisk(customer_id, 0.8, "at_risk", ("r",), START)
+def a_risk(customer_id: str, segment: str | None = None, band: str | None = "at_risk") -> CustomerRisk:
+    return CustomerRisk(customer_id, 0.8, band, ("r",), START, segment)
+
+
+async def test_a_customer_is_ranked_in_their_latest_segment_only(redis_server: EmbeddedRedis) -> None:
+    async with a_view(redis_server) as alone:
+
+        def ranked(segment: str) -> list[bytes]:
+            members: list[bytes] = alone.client.zrange(f"{alone.prefix}churn:segment:{segment}", 0, -1)
+            return members
+
+        alone.held = [a_risk("ann", "new"), a_risk("bob", "new"), a_risk("cid")]
+        alone.start()
+        await alone.until(lambda: ranked("new") == [b"ann", b"bob"], "ranked")
+        alone.view.show(a_risk("ann", "loyal"))
+        alone.view.show(a_risk("ann", "vip"))  # before the first was written
+        await alone.until(lambda: (ranked("new"), ranked("vip")) == ([b"bob"], [b"ann"]), "moved")
+        assert ranked("loyal") == []
+        assert alone.client.hget(f"{alone.prefix}customer:ann", "segment") == b"vip"
+        alone.view.show(a_risk("bob", "new", band=None))
+        await alone.until(lambda: ranked("new") == [], "no longer at risk")
+        assert alone.client.zrange(f"{alone.prefix}churn", 0, -1) == [b"ann", b"cid"]
+
+
+async def test_a_refill_takes_customers_out_of_the_segments_they_have_left(
+    redis_server: EmbeddedRedis,
+) -> None:
+    async with a_view(redis_server) as alone:
+        client, rankings = alone.client, f"{alone.prefix}churn:segment:"
+        alone.held = [a_risk("ann", "vip")]
+        client.sadd(f"{alone.prefix}churn:segments", "new", "vip", "mended", b"\xff")
+        client.zadd(f"{rankings}new", {"ann": 0.8, "gone": 0.7, b"\xff": 1})
+        client.set(f"{rankings}mended", "mine")
+        alone.start()
+        await alone.until(lambda: not client.exists(f"{rankings}new"), "cleaned")
+        assert client.zrange(f"{rankings}vip", 0, -1) == [b"ann"]
+        assert client.get(f"{rankings}mended") == b"mine"
 
 
 async def test_what_cannot_be_read_in_redis_is_removed(redis_server: EmbeddedRedis) -> None:

@@ -118,6 +118,13 @@ def test_it_says_where_the_agent_stands(cases: dict[str, Case]) -> None:
     assert "it is read up to offset 0 and ends at 1" in line
 
 
+def test_it_says_what_its_tasks_wait_for(cases: dict[str, Case]) -> None:
+    waits = [x for x in cases["agent"].worker.log.read_text("utf-8").splitlines() if "waits at" in x]
+    assert any(
+        "support/stuck_worker.py:" in line and "< stream_app/topology.py:" in line for line in waits
+    ), waits
+
+
 @pytest.mark.parametrize("kind", ["event loop", "consumer"])
 def test_it_says_where_a_blocked_loop_was(cases: dict[str, Case], kind: str) -> None:
     line = next(x for x in cases[kind].worker.log.read_text("utf-8").splitlines() if "is stuck" in x)

@@ -1,5 +1,7 @@
 """One worker, all seven topics: what it publishes and shows is CONTRACT's form and the oracle's numbers.
 
+Campaigns are counted by segment as well, so that every dimension there is takes part.
+
 The scenario runs once; each test looks at what it left behind.
 """
 
@@ -24,7 +26,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, now_ms
 from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.events import EVENT_TYPES
-from tests.oracle import Result, compute, rates
+from tests.oracle import Result, Settings, compute, rates
 from tests.oracle.windows import COUNTS
 from tests.support.brokers import Broker
 from tests.support.comparison import differences, to_ms
@@ -63,14 +65,15 @@ def evidence(
     broker: Broker, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("worker")
-    place = installation(broker.address, redis_server.url, directory)
+    place = installation(broker.address, redis_server.url, directory, campaign_segments="true")
     start_ms = now_ms() // MINUTE_MS * MINUTE_MS - 3 * DAY_MS
     with Crew(place, directory) as crew, Sender(place.settings) as sender:
         worker = crew.start()
         snapshots = LastSnapshots(place.address, place.settings.prefix)
         events = _live(sender, start_ms)
         now = start_ms + SPAN_MS + 3 * HOUR_MS - LATENESS_MS
-        seen = Evidence(place, compute(sender.records, now_ms=now), {e["event_type"] for e in events})
+        expected = compute(sender.records, settings=Settings(campaign_segments=True), now_ms=now)
+        seen = Evidence(place, expected, {e["event_type"] for e in events})
         snapshots.wait_until_exact(seen.expected, 30)
         seen.full = dict(snapshots.by_key)
         seen.redis = _redis_when_written(redis_server.url, place, seen.full)
@@ -152,6 +155,7 @@ def _listens(port: int) -> bool:
 def test_every_event_type_in_every_form_counts_as_the_oracle_says(evidence: Evidence) -> None:
     assert evidence.event_types == set(EVENT_TYPES)
     assert differences(evidence.full, evidence.expected) == []
+    assert {snapshot["dimension"] for snapshot in evidence.full.values()} == set(COUNTS)
     totals = evidence.full["all:all"]["windows"]["total"]["counts"]
     never = [name for name, count in totals.items() if not count]
     assert never == ["machine_by_agent"]  # the oracle judges no user agents, so that none is sent

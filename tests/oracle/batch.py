@@ -30,7 +30,7 @@ def compute(
     result = Result()
     for partition in sorted(shards):
         now = now_ms.get(partition) if isinstance(now_ms, Mapping) else now_ms
-        _count_shard(distinct(shards[partition]), settings, now, result)
+        _count_shard(distinct(shards[partition], settings), settings, now, result)
     return result
 
 

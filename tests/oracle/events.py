@@ -15,6 +15,7 @@ END_OF_TIME = 1 << 62
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
@@ -26,6 +27,7 @@ class Settings:
     cart_timeout_ms: int = 3_600_000
     chat_timeout_ms: int = 120_000
     machine_click_within_ms: int = 2_000
+    campaign_segments: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Event:
     type: str
     customer: str
     body: Mapping[str, Any]
+    campaign_segments: bool
+    """Whether it bears the two together as well."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -76,6 +80,7 @@ class Event:
 
         Every event bears `all:all` and, where it has one, its segment. Campaigns are borne by email events
         only, channels by chats and tickets only: on any other event these fields are unknown, thus ignored.
+        With the setting, one that bears a campaign and a segment bears the two together as well.
         """
         names = ["segment"]
         if self.family == "email":
@@ -83,7 +88,16 @@ class Event:
         if self.family in ("chat", "ticket"):
             names.append("channel")
         borne = [(name, self.text("campaign_id" if name == "campaign" else name)) for name in names]
-        return (ALL, *((name, value) for name, value in borne if value is not None))
+        keys = [ALL, *((name, value) for name, value in borne if value is not None)]
+        named = dict(keys)
+        if self.campaign_segments and "campaign" in named and "segment" in named:
+            keys.append(("campaign_segment", f"{_encoded(named['campaign'])}/{_encoded(named['segment'])}"))
+        return tuple(keys)
+
+
+def _encoded(name: str) -> str:
+    """Percent-encoded UTF-8: RFC 3986's unreserved characters as they are, everything else as %XX."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in name.encode())
 
 
 def time_ms(value: object) -> int:
@@ -106,7 +120,7 @@ def time_ms(value: object) -> int:
     return days * _DAY_MS + ((hour * 60 + minute - offset) * 60 + second) * 1000 + milliseconds
 
 
-def distinct(records: Iterable[Record]) -> list[Event]:
+def distinct(records: Iterable[Record], settings: Settings) -> list[Event]:
     """The events of one shard's records, without duplicates, ordered by event time and offset.
 
     The same event id on the same topic of the shard is a duplicate, whatever else the record says; the record
@@ -120,6 +134,10 @@ def distinct(records: Iterable[Record]) -> list[Event]:
         if identity in seen:
             continue
         seen.add(identity)
-        time = time_ms(body["event_time"])
-        events.append(Event(time, record.offset, str(body["event_type"]), str(body["customer_id"]), body))
+        time, event_type, customer = (
+            time_ms(body["event_time"]),
+            str(body["event_type"]),
+            str(body["customer_id"]),
+        )
+        events.append(Event(time, record.offset, event_type, customer, body, settings.campaign_segments))
     return sorted(events, key=lambda event: event.order)

@@ -62,6 +62,7 @@ _SUPPORT = [
 
 COUNTS: dict[str, list[str]] = {
     "campaign": [*_EMAIL, "lost_before"],
+    "campaign_segment": _EMAIL,
     "segment": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT],
     "channel": _SUPPORT,
     "all": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT],

@@ -32,10 +32,15 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1 << 16)), max_size
 
 
 def pipeline(
-    store: SliceStore, events: Sequence[Json], lateness_ms: int = DISORDER_MS, partitions: int = 2
+    store: SliceStore,
+    events: Sequence[Json],
+    lateness_ms: int = DISORDER_MS,
+    partitions: int = 2,
+    campaign_segments: bool = False,
 ) -> Pipeline:
     """A pipeline with all events on their topics, none delivered yet."""
-    made = Pipeline(world_settings(allowed_lateness=lateness_ms), partitions, CLOCK_MS, store=store)
+    settings = world_settings(allowed_lateness=lateness_ms, campaign_segments=campaign_segments)
+    made = Pipeline(settings, partitions, CLOCK_MS, store=store)
     for event in events:
         made.send(event)
     return made
@@ -175,11 +180,11 @@ def _missed(result: oracle.Result) -> dict[oracle.Key, list[int]]:
 
 
 @examples(1.5)
-@given(stores, worlds(DISORDER_MS), steps)
+@given(stores, worlds(DISORDER_MS), steps, st.booleans())
 def test_any_crashes_redeliveries_and_compactions_give_the_batch_counts(
-    store: SliceStore, world: list[Json], taken: Steps
+    store: SliceStore, world: list[Json], taken: Steps, campaign_segments: bool
 ) -> None:
-    made = pipeline(store, world)
+    made = pipeline(store, world, campaign_segments=campaign_segments)
     for step in taken:
         take(made, step, crashes=True)
     made.settle()

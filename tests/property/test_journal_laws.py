@@ -132,6 +132,44 @@ def test_what_a_stale_owner_writes_is_ignored(
 
 
 @examples()
+@given(stores, epochs, epochs, chunk_bytes, st.randoms(use_true_random=False))
+def test_a_claim_that_came_too_soon_is_made_again_with_all_that_was_written(
+    store: SliceStore,
+    read_before: list[list[tuple[str, int | None]]],
+    missed: list[list[tuple[str, int | None]]],
+    size: int,
+    random: Random,
+) -> None:
+    """The last owner goes on after the new one has read the journal, perhaps amid an epoch, and behind the claim too."""
+    with small_chunks(size):
+        old = Writer(Log(store))
+        for changed in read_before:
+            old.epoch(changed)
+        records = [
+            r for changed in missed for r in (*old.write(changed, b"missed"), *old.journal.dead_records())
+        ]
+        cuts = sorted(random.randint(0, len(records)) for _ in range(2))
+        old.append(records[: cuts[0]])
+        heir, end = read(old.log), old.log.next_offset
+        old.append(records[cuts[0] : cuts[1]])
+        claim = heir.claim("heir")
+        for number, record in enumerate(claim):
+            old.append([record])
+            if number == 0:
+                old.append(records[cuts[1] :])
+        expected = state(read(old.log))
+        found = [(JournalRecord(x.key, x.value), x.offset) for x in old.log.records if x.offset >= end]
+        ours = {record.key for record in claim}
+        assert not heir.strangers((record for record, _ in found), ours, claiming=True)
+        if heir.read_on(found, ours):
+            assert state(heir) == expected
+            old.append(heir.claim("heir again"))
+        for number in range(3):
+            old.append([*heir.write([], b"%d" % number, nothing), *heir.dead_records()])
+            assert state(read(old.log)) == state(heir)
+
+
+@examples()
 @given(stores, epochs, chunk_bytes)
 def test_a_repeated_epoch_changes_nothing(
     store: SliceStore, written: list[list[tuple[str, int | None]]], size: int

@@ -72,14 +72,8 @@ class Shown:
 
     def customer(self, customer_id: str, score: float, band: str, *reasons: str, segment: str = "") -> None:
         """Show a customer at risk."""
-        self._write(
-            *commands_of(CustomerRisk(customer_id, score, band, reasons, now_ms()), self.prefix, now_ms())
-        )
-        if segment:
-            self._write(
-                ("HSET", f"{self.prefix}customer:{customer_id}", "segment", segment),
-                ("ZADD", f"{self.prefix}churn:segment:{segment}", score, customer_id),
-            )
+        risk = CustomerRisk(customer_id, score, band, reasons, now_ms(), segment or None)
+        self._write(*commands_of(risk, self.prefix, now_ms()))
 
     def worker(self, events: int = 0, **changes: Any) -> None:
         """Show a worker's report that stays new for a while."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -97,6 +98,9 @@ class Log:
         return {key: value for key, value in newest.items() if value is not None}
 
 
+_owners = count()
+
+
 class _Owner:
     """One partition's journal in the hands of one worker."""
 
@@ -109,8 +113,20 @@ class _Owner:
         self.journal.end_offset = max(self.journal.end_offset, log.next_offset)
 
     def claim_journal(self) -> Header | None:
-        """Shut stale owners out; raises AnotherOwner where somebody wrote since the journal was read."""
-        self._append(self.journal.claim())
+        """Shut stale owners out; where the last one wrote since the journal was read, that is read first. Raises
+        AnotherOwner where somebody else has claimed it."""
+        claims = True
+        while claims:
+            first, claim = self.journal.end_offset, self.journal.claim(f"owner {next(_owners)}")
+            for record in claim:
+                self.pipeline.produce()
+                self.log.append(*record)
+            found = [(JournalRecord(x.key, x.value), x.offset) for x in self.log.records if x.offset >= first]
+            ours = {record.key for record in claim}
+            if self.journal.strangers((record for record, _ in found), ours, claiming=True):
+                raise AnotherOwner
+            claims = self.journal.read_on(found, ours)
+            self.journal.end_offset = self.log.next_offset
         header = self.journal.header
         return None if header is None else msgspec.msgpack.decode(header, type=Header)
 
@@ -447,4 +463,9 @@ class Pipeline:
     def oracle_settings(self) -> oracle.Settings:
         """The settings that matter to the oracle."""
         settings = self.settings
-        return oracle.Settings(settings.cart_timeout, settings.chat_timeout, settings.machine_click_within)
+        return oracle.Settings(
+            settings.cart_timeout,
+            settings.chat_timeout,
+            settings.machine_click_within,
+            settings.campaign_segments,
+        )

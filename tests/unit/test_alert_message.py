@@ -111,9 +111,11 @@ def test_the_value_has_exactly_the_contracts_fields() -> None:
     assert b'"numerator":31,"denominator":1480,' in alert_record(SPIKE, "/engagement").value
 
 
-def test_churn_has_score_and_band_beside_them() -> None:
+def test_churn_has_score_band_and_segment_beside_them() -> None:
     value = orjson.loads(alert_record(LOST, "/engagement").value)
-    assert set(value) == {*FIELDS, "score", "band"}
+    assert set(value) == {*FIELDS, "score", "band", "segment"}
+    assert value["segment"] is None
+    assert alert_json(changed(LOST, segment="returning"))["segment"] == "returning"
     assert (value["score"], value["band"], value["dimension"], value["window"]) == (
         0.93,
         "lost",
@@ -315,6 +317,11 @@ def test_reasons_of_the_conditions_over_the_past_and_over_counts() -> None:
         "1,200 carts started in the last 24h",
         "no carts started of all customers for 3 h 10 min",
     ]
+
+
+def test_a_campaign_in_a_segment_is_told_by_both_names() -> None:
+    pair = changed(SPIKE, dimension="campaign_segment", key="Caf%C3%A9%2F1/new%20ones")
+    assert summary(pair).startswith("Critical: opt-out rate of campaign Café/1 in segment new ones is 2.09 %")
 
 
 def test_reasons_of_an_optout_come_first() -> None:

@@ -15,6 +15,7 @@ from stream_app.alerts.rules import RulesError, load_rules
 from stream_app.churn.facts import ChurnFacts
 from stream_app.churn.features import BUYER, READER, feature_names
 from stream_app.churn.fit import Example, fit_head
+from stream_app.churn.learning import begin_learning
 from stream_app.churn.model import (
     SHIPPED_MODEL,
     ModelError,
@@ -25,10 +26,15 @@ from stream_app.churn.model import (
     shipped_model,
 )
 from stream_app.churn.quality import auc, brier, calibration
-from stream_app.clock import HOUR_MS
+from stream_app.clock import DAY_MS, HOUR_MS, SECOND_MS
+from stream_app.settings import SettingsError, load_settings
+from stream_app.state.customers import Customer
 from stream_app.state.habits import PERIOD_MS, PERIODS, Habits
+from stream_app.state.prediction import Prediction
 from stream_app.state.review import AT_ONCE, BETWEEN_ROUNDS_MS, Review
 from stream_app.state.shelf import Shelf
+from stream_app.stations.customer_watch import CustomerWatch
+from stream_app.worker import check_learning
 
 CHURN = load_rules().churn or pytest.fail("the shipped rules have no churn table")
 MODEL = shipped_model()
@@ -90,7 +96,7 @@ def test_more_trouble_never_lowers_the_score(facts: ChurnFacts, sign: str) -> No
 
 @given(anyone)
 def test_a_score_is_a_share_and_its_reasons_are_the_largest_contributions(facts: ChurnFacts) -> None:
-    score, reasons, is_silent, _ = assess(facts, MODEL)
+    score, reasons, is_silent, _, _ = assess(facts, MODEL)
     factors = MODEL.head_of(facts)[1]
     parts = contributions(facts, MODEL)
     told = sorted((part for part in parts.values() if part >= 0.1), reverse=True)[:3]
@@ -246,14 +252,14 @@ def test_what_is_over_the_hours_limit_waits_and_the_worst_goes_first_also_after_
     desk = AlertDesk(shelf, Rules((), capped(4)), shards=2)
     for number in range(6):
         facts = SILENT._replace(unanswered=6 + number, tickets_open=1)
-        assert desk.judge_customer(f"c-{number}", facts, opted_out=False, as_of_ms=START) == []
+        assert desk.judge_customer(f"c-{number}", assess(facts, MODEL), opted_out=False, as_of_ms=START) == []
     assert [change.key for change in desk.begin_waiting(START)] == ["c-5", "c-4"]
     assert desk.held_back == 4
     shelf.write_down()
     desk = AlertDesk(shelf, Rules((), capped(4)), shards=2)
     assert desk.begin_waiting(START + HOUR_MS - 1) == [], "the hour is full"
     assert [change.key for change in desk.firing()] and desk.held_back == 4
-    desk.judge_customer("c-3", READING, opted_out=False, as_of_ms=START + HOUR_MS)
+    desk.judge_customer("c-3", assess(READING, MODEL), opted_out=False, as_of_ms=START + HOUR_MS)
     later = desk.begin_waiting(START + HOUR_MS)
     assert [(change.key, change.started_at_ms) for change in later] == [
         ("c-2", START + HOUR_MS),
@@ -263,8 +269,9 @@ def test_what_is_over_the_hours_limit_waits_and_the_worst_goes_first_also_after_
 
 def test_who_opts_out_while_waiting_is_never_told_of() -> None:
     desk = AlertDesk(Shelf(), Rules((), capped(1)))
-    desk.judge_customer("c", SILENT._replace(tickets_open=2), opted_out=False, as_of_ms=START)
-    desk.judge_customer("c", SILENT._replace(tickets_open=2), opted_out=True, as_of_ms=START + 1)
+    at_risk = assess(SILENT._replace(tickets_open=2), MODEL)
+    desk.judge_customer("c", at_risk, opted_out=False, as_of_ms=START)
+    desk.judge_customer("c", at_risk, opted_out=True, as_of_ms=START + 1)
     assert desk.held_back == 0
     assert desk.begin_waiting(START + HOUR_MS) == []
 
@@ -272,3 +279,52 @@ def test_who_opts_out_while_waiting_is_never_told_of() -> None:
 def test_each_head_has_a_weight_for_every_feature() -> None:
     assert set(MODEL.reader.weights) == set(feature_names(READER))
     assert set(MODEL.buyer.weights) == set(feature_names(BUYER))
+
+
+# --- Learning from outcomes, as a rules file asks for it ---
+
+LEARNS = (
+    '[churn]\nname = "c"\nbands = { gone = 0.5 }\nalert_from = "gone"\nresolve = 0.4\n'
+    'severity = { gone = "warning" }\nlearn_from_outcomes = true\n'
+)
+
+
+def test_learning_is_off_unless_asked_for(tmp_path: Path) -> None:
+    assert not CHURN.learns
+    rules = tmp_path / "rules.toml"
+    rules.write_text(LEARNS, "utf-8")
+    churn = load_rules(rules).churn
+    assert churn is not None and churn.learns
+
+
+def test_a_worker_that_forgets_too_soon_to_learn_says_so(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(LEARNS, "utf-8")
+    with pytest.raises(SettingsError, match=r"RETENTION='30d': learn_from_outcomes .* needs 92d"):
+        check_learning(load_settings(), load_rules(rules))
+    check_learning(load_settings(retention="92d"), load_rules(rules))
+    check_learning(load_settings(), load_rules())
+
+
+def test_what_is_told_of_a_customer_goes_through_what_was_learned() -> None:
+    customer = Customer()
+    customer.mail.make_good(START - 30 * DAY_MS)
+    for days in range(20, 0, -1):
+        customer.mail.add(START - days * DAY_MS)
+        customer.used_to().receive(START - days * DAY_MS)
+    customer.see(START - DAY_MS, "new")
+    shelf = Shelf()
+    learning = begin_learning(shelf, MODEL, 400 * DAY_MS, START - 100 * DAY_MS)
+    assert learning is not None
+    watches = [
+        CustomerWatch(Rules((), CHURN), AlertDesk(Shelf(), Rules((), CHURN)), one) for one in (None, learning)
+    ]
+    before = [watch.assess({"c": customer}, START).risks for watch in watches]
+    assert before[0] == before[1] and before[0][0].segment == "new"
+    for number in range(500):
+        as_of_s = (START - 91 * DAY_MS) // SECOND_MS
+        gone = Customer(prediction=Prediction(as_of_s, 4, is_buyer=False, engaged=True))
+        assert learning.review({f"c-{number}": gone}, START) == [f"c-{number}"]
+    (after,) = watches[1].assess({"c": customer}, START).risks
+    assert after.score < before[0][0].score / 2
+    assert watches[0].assess({"c": customer}, START).risks == before[0]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks.churn.size import MOST_BYTES, churn_bytes, fullest_customer, size_line
 from stream_app.state.customers import Customer
+from stream_app.state.habits import PERIODS
+from stream_app.state.signs import STREAK_KEPT
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
 from tests.support.strategies import world_settings
 
@@ -53,11 +59,33 @@ def test_open_tickets_are_the_same_in_any_order_of_arrival(life: list[Json], sti
 def test_deliveries_since_the_last_engagement_are_the_unanswered_ones_in_any_order() -> None:
     mails = [
         {"event_type": "email.delivered", "event_time": 0, "campaign_id": "a"},
-        {"event_type": "email.delivered", "event_time": 20, "campaign_id": "b"},
-        {"event_type": "email.opened", "event_time": 10, "campaign_id": "a"},
+        {"event_type": "email.delivered", "event_time": 20_000, "campaign_id": "b"},
+        {"event_type": "email.opened", "event_time": 10_000, "campaign_id": "a"},
     ]
     for order in permutations(mails):
-        assert ann(told(*order)).mail.times == [START_MS + 20]
+        assert ann(told(*order)).mail.times_s == [START_MS // 1000 + 20]
+
+
+seen = st.tuples(st.integers(0, 3), st.sampled_from([None, "", "a", "b"]))
+
+
+@given(st.lists(seen, max_size=6), st.randoms())
+def test_a_customers_segment_is_the_latest_by_event_time_whatever_comes_first(
+    events: list[tuple[int, str | None]], chance: Random
+) -> None:
+    shuffled = list(events)
+    chance.shuffle(shuffled)
+    customer, other = Customer(), Customer()
+    for held, order in ((customer, events), (other, shuffled)):
+        for time_ms, segment in order:
+            held.see(time_ms, segment)
+    assert customer == other
+    assert customer.last_seen_ms == max((time_ms for time_ms, _ in events), default=0)
+    borne = [(time_ms, segment) for time_ms, segment in events if segment]
+    if borne:
+        assert (customer.last_seen_ms - customer.segment_age_ms, customer.segment) == max(borne)
+    else:
+        assert (customer.segment, customer.segment_age_ms) == (None, 0)
 
 
 def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> None:
@@ -69,3 +97,14 @@ def test_a_unique_count_moves_to_the_pane_and_segment_of_an_earlier_event() -> N
     assert pipeline.counts("campaign:m", "1m")["clicks"] == 1
     assert pipeline.counts("segment:late")["unique_clicks"] == 0
     assert pipeline.counts("segment:early")["unique_clicks"] == 1
+
+
+def test_what_churn_remembers_of_a_customer_is_small_with_every_list_full() -> None:
+    fullest = fullest_customer()
+    signs = fullest.felt()
+    assert len(fullest.mail.times_s) == STREAK_KEPT
+    assert len(signs.carts.times_s) == len(signs.chats.times_s) == len(signs.ratings.times_s) > 1
+    assert len(fullest.used_to().received) == PERIODS
+    assert churn_bytes(fullest) <= MOST_BYTES
+    assert churn_bytes(Customer()) < 10
+    print(size_line([Customer(), fullest]))

@@ -240,6 +240,26 @@ def test_an_event_counts_in_what_it_bears() -> None:
     assert nonzero(result, "channel:web") == {"ratings": 1, "ratings_positive": 1}
 
 
+def test_a_campaign_in_a_segment_is_a_key_of_its_own_where_that_is_asked_for() -> None:
+    bodies = [
+        body("email.opened", 50_000, segment="a/b", campaign_id="é 1"),
+        body("email.opened", 10_000, segment="new", campaign_id="é 1"),
+        body("email.opted_out", 0, segment="new", campaign_id=None),
+        body("email.delivered", 0),
+        body("chat.rated", 0, segment="new", campaign_id="c9", rating=5),
+    ]
+    result = compute(records(bodies), settings=Settings(campaign_segments=True), now_ms=END_OF_TIME)
+    pairs = [key for dimension, key in result.keys() if dimension == "campaign_segment"]  # noqa: SIM118
+    assert pairs == ["%C3%A9%201/a%2Fb", "%C3%A9%201/new"]
+    assert nonzero(result, "campaign_segment:%C3%A9%201/a%2Fb") == {"opens": 1}
+    assert nonzero(result, "campaign_segment:%C3%A9%201/new") == {
+        "opens": 1,
+        "unique_opens": 1,
+        "unique_engaged": 1,
+    }
+    assert not any(dimension == "campaign_segment" for dimension, _ in run(*bodies).keys())  # noqa: SIM118
+
+
 def test_a_window_includes_its_start_and_excludes_its_end() -> None:
     result = run(*[body("email.opened", at) for at in (-1, 0, PANE_MS - 1, PANE_MS)])
     window = result.window("all", "all", T0 + PANE_MS, PANE_MS)
@@ -269,6 +289,7 @@ def test_rates_of_each_dimension() -> None:
     rate_names = {dimension: set(rates(dict.fromkeys(counts, 0))) for dimension, counts in COUNTS.items()}
     email = {"open_rate", "ctr", "ctor", "optout_rate", "complaint_rate", "bounce_rate"}
     assert rate_names["campaign"] == email | {"ctr_adjusted"}
+    assert rate_names["campaign_segment"] == email
     assert rate_names["segment"] == rate_names["all"] and len(rate_names["all"]) == 16
     assert len(rate_names["channel"]) == 7 and "ctr_adjusted" not in rate_names["all"]
 

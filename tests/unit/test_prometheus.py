@@ -135,6 +135,12 @@ def test_only_the_chosen_dimensions_are_served(keys: dict[tuple[Dimension, int],
     assert left_out.total() == 0
 
 
+def test_campaigns_by_segment_are_served_only_with_the_campaigns() -> None:
+    assert {detail for detail, held in DIMENSIONS.items() if Dimension.CAMPAIGN_SEGMENT in held} == {
+        "campaigns"
+    }
+
+
 def test_of_too_many_keys_those_with_the_newest_events_are_served() -> None:
     chosen, left_out = chosen_keys([(number, f"segment:{number}") for number in range(1000)], "segments")
     assert set(chosen) == {f"segment:{number}" for number in range(1000 - MOST_KEYS, 1000)}

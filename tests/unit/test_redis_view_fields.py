@@ -76,7 +76,8 @@ def test_what_is_no_alert_has_no_place(fingerprint: bytes, data: bytes) -> None:
 
 
 def test_every_key_has_its_type() -> None:
-    items = (snapshot(), FiringAlert("f", b"{}"), FiringAlert("f", None), CustomerRisk("c", 0.9, "x", (), 0))
+    risk = CustomerRisk("c", 0.9, "x", (), 0, "vip")
+    items = (snapshot(), FiringAlert("f", b"{}"), FiringAlert("f", None), risk)
     types = {
         command[1]: type_of(command)
         for item in items
@@ -88,11 +89,13 @@ def test_every_key_has_its_type() -> None:
         "index:campaign": "zset",
         "alerts:firing": "hash",
         "churn": "zset",
+        "churn:segment:vip": "zset",
+        "churn:segments": "set",
         "customer:c": "hash",
     }
 
 
 def test_a_customer_below_the_lowest_band_leaves_the_ranking() -> None:
-    first, fields, _ = commands_of(CustomerRisk("c", 0.1, None, (), 0), "", 0)
+    first, fields, _ = commands_of(CustomerRisk("c", 0.1, None, (), 0, "vip"), "", 0)
     assert first == ("ZREM", "churn", "c")
     assert fields[fields.index("band") + 1] == ""

@@ -8,6 +8,7 @@ import pytest
 from stream_app.alerts.rules import KINDS, SHIPPED, Condition, RulesError, load_rules
 from stream_app.clock import HOUR_MS, MINUTE_MS
 from stream_app.metrics.catalogue import Dimension
+from stream_app.settings import Settings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "rules"
 
@@ -50,7 +51,7 @@ MISTAKES = [
         "unknown_dimension",
         4,
         'rule "spike": dimension = "campain" is unknown; did you mean "campaign", out of all, '
-        "campaign, segment, channel?",
+        "campaign, segment, channel, campaign_segment?",
     ),
     ("unknown_metric", 5, 'rule "spike": metric = "optout_rte" is unknown; did you mean "optout_rate"?'),
     (
@@ -222,7 +223,7 @@ MISTAKES = [
         "count_not_in_dimension",
         6,
         'rule "spike": metric = "complaints" does not exist in dimension "channel"; use it in one of all, campaign, '
-        "segment",
+        "campaign_segment, segment",
     ),
     ("spike_window", 7, 'rule "spike": window = "24h" is unknown; use one of 1m, 5m, 1h'),
     (
@@ -271,7 +272,7 @@ MISTAKES = [
         "churn_unknown_key",
         7,
         'churn "risk": window = 3 has an unknown name; use one of name, bands, alert_from, '
-        "resolve, severity, runbook, cool_off, most_per_hour, model",
+        "resolve, severity, runbook, cool_off, most_per_hour, model, learn_from_outcomes",
     ),
     (
         "churn_no_bands",
@@ -299,6 +300,12 @@ MISTAKES = [
         "churn_resolve",
         5,
         'churn "risk": resolve = 0.7 is too high; write one below 0.7, where "at_risk" begins',
+    ),
+    (
+        "churn_learn_in_words",
+        7,
+        'churn "risk": learn_from_outcomes = "yes" has the wrong type; write learn_from_outcomes = true or '
+        "learn_from_outcomes = false",
     ),
     ("churn_severity_missing", 6, 'churn "risk" severity: lost is missing; write lost = "warning"'),
     (
@@ -358,6 +365,7 @@ def test_the_shipped_rules_cover_every_kind() -> None:
         ],
         "segment": ["ctr-drop", "abandonment-rise"],
         "channel": ["missed-chats", "reopened-tickets"],
+        "campaign_segment": [],
     }
     assert {rule.condition for rule in rules.rules} == set(Condition)
 
@@ -383,6 +391,33 @@ def test_a_file_without_rules_is_allowed(tmp_path: Path) -> None:
     path.write_text("# nothing is watched\n")
     assert load_rules(path).rules == ()
     assert load_rules(path).churn is None
+
+
+def test_a_rule_over_what_the_settings_leave_out_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        """
+        [[rule]]
+        name = "optouts-of-the-loyal"
+        kind = "optout"
+        dimension = "campaign_segment"
+        metric = "optout_rate"
+        window = "total"
+        warning = 0.005
+        resolve = 0.004
+        minimum_denominator = 200
+        keys = "*/loyal"
+        """
+    )
+    with pytest.raises(RulesError) as error:
+        load_rules(path, Settings())
+    assert str(error.value) == (
+        f'{path}:5: rule "optouts-of-the-loyal": dimension = "campaign_segment" is not counted; '
+        "set STREAM_APP_CAMPAIGN_SEGMENTS=true, or leave the rule out"
+    )
+    for settings in (Settings(campaign_segments=True), None):
+        (rule,) = load_rules(path, settings).rules
+        assert rule.matches("spring-sale/loyal") and not rule.matches("spring-sale/new")
 
 
 def test_optional_keys_and_their_defaults(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_what_is_no_duration_is_refused_with_the_mend(text: str) -> None:
         ("STREAM_APP_KAFKA", "a:1,b:99999", "host:port"),
         ("STREAM_APP_PARTITIONS", "0", "greater than or equal to 1"),
         ("STREAM_APP_PARTITIONS", "many", "valid integer"),
+        ("STREAM_APP_CAMPAIGN_SEGMENTS", "maybe", "write true or false"),
         ("STREAM_APP_PREFIX", "a b", "letters, digits"),
         ("STREAM_APP_KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
     ],

@@ -31,6 +31,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
         "stuck",
         "telemetry",
         "vitals",
+        "waits",
     ),
     ("ingest",),
     ("metrics.catalogue", "metrics.cells"),  # the vocabulary of counts: what state counts and metrics emit

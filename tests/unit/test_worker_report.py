@@ -42,6 +42,7 @@ def test_a_report_says_nothing_of_a_time_that_is_not_known() -> None:
     assert fields["started_at"] == "2023-11-14T22:13:15.000Z"
     assert orjson.loads(fields["events"]) == {"chats": 3}
     assert orjson.loads(fields["shards"]) == [0, 2]
+    assert fields["churn_held_back"] == "0"
 
 
 def test_two_workers_bear_two_names() -> None:

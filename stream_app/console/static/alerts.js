@@ -15,7 +15,19 @@ const windowName = (name) => (name ? (WINDOWS[name] ?? `in ${name}`) : "");
 function subject(alert) {
   if (alert.dimension === "customer") return h("span", {}, "customer ", named(alert.key));
   if (alert.dimension === "all") return h("span", {}, "everything");
+  const pair = alert.dimension === "campaign_segment" ? campaignAndSegment(alert.key) : null;
+  if (pair) return h("span", {}, "campaign ", linkTo("campaign", pair[0]), " in segment ", linkTo("segment", pair[1]));
   return h("span", {}, `${alert.dimension} `, linkTo(alert.dimension, alert.key));
+}
+
+// The two names in a key; null where it is not made of two.
+export function campaignAndSegment(key) {
+  const names = String(key).split("/");
+  try {
+    return names.length === 2 ? names.map(decodeURIComponent) : null;
+  } catch {
+    return null;
+  }
 }
 
 // How much, and against what: the value, its interval, the counts behind it, the threshold and what is usual.

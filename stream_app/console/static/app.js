@@ -1,6 +1,6 @@
 // Starts the page: fetches the catalogue, follows the changes, shows the page that the address names, and says how old it is.
 
-import { alertsInTitle, alertsPanel } from "./alerts.js";
+import { alertsInTitle, alertsPanel, campaignAndSegment } from "./alerts.js";
 import { campaignsPanel } from "./campaigns.js";
 import { churnPage } from "./churn.js";
 import { repaintAll } from "./curves.js";
@@ -17,7 +17,7 @@ const PAGES = [
   ["churn", "Churn", churnPage],
   ["pipeline", "Pipeline", pipelinePage],
 ];
-const KEYED = new Set(["campaign", "segment", "channel"]);
+const KEYED = new Set(["campaign", "segment", "channel", "campaign_segment"]);
 const THEMES = { auto: "Theme: system", dark: "Theme: dark", light: "Theme: light" };
 
 const view = document.getElementById("view");
@@ -38,7 +38,10 @@ function pageOf(address) {
   const [name, key] = address.replace(/^#\/?/, "").split("/");
   if (KEYED.has(name) && key !== undefined) {
     try {
-      return [name, () => keyPage(name, decodeURIComponent(key))];
+      const whole = decodeURIComponent(key);
+      if (name !== "campaign_segment") return [name, () => keyPage(name, whole)];
+      const pair = campaignAndSegment(whole); // as an alert's link names it; the campaign's page has the segments
+      return pair ? ["campaign", () => keyPage("campaign", pair[0])] : ["", overviewPage];
     } catch {
       return ["", overviewPage];
     }

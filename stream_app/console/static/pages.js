@@ -1,5 +1,6 @@
 // The pages but the first and churn's: segments and channels, carts, service, the pipeline, and a key's own page.
 
+import { campaignSegments } from "./breakdown.js";
 import { curves } from "./curves.js";
 import { fill, h, named } from "./dom.js";
 import { dash, duration, number, percent, time } from "./format.js";
@@ -160,7 +161,7 @@ const SERVICE = ["chats_started", "chats_answered", "chats_missed", "missed_chat
   "reopen_rate", "first_contact_rate", "mean_reply_time", "mean_resolution_time", "csat"];
 const ALL_WINDOWS = ["1m", "5m", "1h", "24h", "total"];
 
-// A campaign's, a segment's or a channel's own page: its numbers in every window, and of a campaign its curves.
+// A campaign's, a segment's or a channel's own page: its numbers in every window, and of a campaign its curves and segments.
 export function keyPage(dimension, key) {
   let held = null;
   const isCampaign = dimension === "campaign";
@@ -176,6 +177,7 @@ export function keyPage(dimension, key) {
   const activity = isCampaign ? curves("Within an hour", [{ name: "1h.deliveries", label: "delivered" },
     { name: "1h.unique_opens", label: "opened" }, { name: "1h.unique_clicks", label: "clicked" }], number) : null;
   const note = h("div");
+  const segments = isCampaign ? campaignSegments(key) : null;
 
   function draw() {
     if (!drawn) {
@@ -194,6 +196,7 @@ export function keyPage(dimension, key) {
     }
     activity?.update(held.times, held.curves);
     if (isCampaign) fill(note, sinceNote(held.times));
+    segments?.update(held.windows);
   }
 
   const close = watched(dimension, key, (answer) => { held = answer; draw(); }, (problem) => {
@@ -202,7 +205,7 @@ export function keyPage(dimension, key) {
   return {
     title: key,
     element: h("div", {}, h("h1", {}, named(key)), asOf,
-      h("div", { class: "columns" }, activity?.figure, drawings.map(({ chart }) => chart.figure)), note, tables),
+      h("div", { class: "columns" }, activity?.figure, drawings.map(({ chart }) => chart.figure)), note, segments?.element, tables),
     update() {},
     close() { close(); activity?.close(); drawings.forEach(({ chart }) => chart.close()); },
   };

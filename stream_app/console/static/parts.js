@@ -101,7 +101,7 @@ export const metricColumn = (metric, words) => ({
   cell: ({ numbers }) => value(numbers, metric),
 });
 
-function windowChoice(onchange, chosen = "24h") {
+export function windowChoice(onchange, chosen = "24h") {
   const select = h("select", { "aria-label": "Window", onchange: () => onchange(select.value) },
     WINDOWS.map((name) => h("option", { value: name, selected: name === chosen }, windowLabel(name))));
   return select;
