@@ -189,6 +189,7 @@ def customer_view(held: Mapping[str, str]) -> dict[str, Any]:
         "score": number_of(held.get("score")),
         "band": held.get("band") or "",
         "segment": held.get("segment") or "",
+        "stage": held.get("stage") or "",
         "reasons": reasons if isinstance(reasons, list) else [],
         "last_seen": time_of(held.get("last_seen")),
     }

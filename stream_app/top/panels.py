@@ -187,12 +187,14 @@ def frame(scene: Scene, most: int) -> RenderableType:
 
 def _at_risk_words(look: Look) -> str:
     """How many may leave, and how many alerts of it the workers hold back until the next hours."""
-    customers = f"{look.customer_count:,} customers" if look.customers else "nobody"
-    return (
-        customers
-        if look.churn_held_back is None
-        else f"{customers}; {look.churn_held_back:,} alerts held back"
-    )
+    customers = _several(look.customer_count, "customer") if look.customers else "nobody"
+    if look.churn_held_back is None:
+        return customers
+    return f"{customers}; {_several(look.churn_held_back, 'alert')} held back"
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _pace_words(pace: Counter[str] | None) -> str:

@@ -48,6 +48,7 @@ class Customer(NamedTuple):
     band: str
     reasons: tuple[str, ...]
     segment: str = ""
+    stage: str = ""
 
 
 class Worker(NamedTuple):
@@ -197,7 +198,9 @@ def _customer(name: str, score: float, fields: Mapping[str, str]) -> Customer:
         told = []
     given = told if isinstance(told, list) else []
     reasons = tuple(str(reason) for reason in given)
-    return Customer(name, score, fields.get("band", ""), reasons, fields.get("segment", ""))
+    return Customer(
+        name, score, fields.get("band", ""), reasons, fields.get("segment", ""), fields.get("stage", "")
+    )
 
 
 def _worker(name: str, fields: Mapping[str, str]) -> Worker:

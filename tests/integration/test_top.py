@@ -42,8 +42,8 @@ def shop(settings: Settings) -> Settings:
         snapshot("campaign:autumn", campaign(600, clicks=60)),
         snapshot(f"campaign:{HOSTILE}", campaign(10, clicks=1)),
         firing("f-1", "Opt-outs of spring are high", "spring"),
-        CustomerRisk("c-17", 0.91, "high", ("2 tickets are unresolved",), now_ms()),
-        report("host-1"),
+        CustomerRisk("c-17", 0.91, "high", ("2 tickets are unresolved",), now_ms(), segment="premium"),
+        report("host-1", churn_held_back=4),
     )
     return settings
 
@@ -77,7 +77,8 @@ def test_without_a_terminal_it_prints_one_frame(shop: Settings, stream_app: Comm
         "1,000",
         "2.00%",
         "12 started",
-        "c-17",
+        "c-17  premium",
+        "1 customer; 4 alerts held back",
         "late 3",
     ):
         assert expected in answer.stdout
@@ -102,6 +103,7 @@ def test_json_is_one_object_a_second_with_the_numbers_of_redis(
     assert first["all"]["counts"]["deliveries"] == 1610
     assert first["all"]["rates"]["csat"]["value"] is None
     assert first["churn"]["customers"][0]["reasons"] == ["2 tickets are unresolved"]
+    assert first["churn"]["customers"][0]["segment"] == "premium" and first["churn"]["held_back"] == 4
     assert first["pipeline"]["workers"][0]["lag"] == 7
     assert (first["pipeline"]["events_per_second"], second["pipeline"]["events_per_second"]) == (
         None,

@@ -72,7 +72,7 @@ class Shown:
 
     def customer(self, customer_id: str, score: float, band: str, *reasons: str, segment: str = "") -> None:
         """Show a customer at risk."""
-        risk = CustomerRisk(customer_id, score, band, reasons, now_ms(), segment or None)
+        risk = CustomerRisk(customer_id, score, band, reasons, now_ms(), segment=segment or None)
         self._write(*commands_of(risk, self.prefix, now_ms()))
 
     def worker(self, events: int = 0, **changes: Any) -> None:

@@ -108,3 +108,8 @@ def test_the_watermark_is_as_late_as_the_slowest_worker_and_workers_without_even
     fast = worker(1)._replace(watermark_ms=50_000)
     assert watermark_delay_ms(Look(0, workers=(fast, slow, worker(1)), lateness_ms=2_000), 60_000) == 48_000
     assert watermark_delay_ms(Look(0, workers=(worker(1),)), 60_000) is None
+
+
+def test_what_is_held_back_is_known_once_a_worker_tells_it() -> None:
+    assert Look(0, workers=(worker(1),)).churn_held_back is None
+    assert Look(0, workers=(worker(1), worker(1)._replace(churn_held_back=3))).churn_held_back == 3
