@@ -164,7 +164,11 @@ class ConsoleProcess:
             self.kill()
 
     def __enter__(self) -> ConsoleProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # nobody leaves what was not entered
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *problem: object) -> None:
