@@ -20,7 +20,7 @@ from stream_app.console.reading import Reader
 from stream_app.dev import EmbeddedRedis
 from stream_app.metrics.catalogue import campaign_segment
 from tests.integration.conftest import CommandLine
-from tests.support.console_stage import ConsoleProcess, Shown, settings_of
+from tests.support.console_stage import ConsoleProcess, Shown, free_port, settings_of
 from tests.support.programs import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded]
@@ -138,6 +138,13 @@ def test_a_foreign_value_in_place_of_the_segments_names_none(guarded: ConsolePro
     answer = ask(guarded.url, "/api/segments?campaign=a", Authorization=f"Bearer {TOKEN}")
     shown.clear()
     assert json.loads(answer.body) == {"is_counted": True, "segments": {}, "left_out": 0}
+
+
+def test_a_port_published_on_loopback_alone_needs_no_token(shown: Shown, tmp_path: Path) -> None:
+    everywhere = {"CONSOLE_HTTP": f"0.0.0.0:{free_port()}"}
+    with ConsoleProcess(settings_of(shown) | everywhere, tmp_path / "log", "--local-only") as console:
+        assert ask(console.url, "/api/about", Host="127.0.0.1:8585").status == 200
+        assert ask(console.url, "/api/about", Host="evil.example:8585").status == 421
 
 
 def test_a_port_that_is_taken_is_named(stream_app: CommandLine, guarded: ConsoleProcess) -> None:
