@@ -22,7 +22,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.settings import Settings, load_settings
 from tests.oracle.windows import Result
-from tests.support.comparison import differences
+from tests.support.comparison import agree, differences
 
 ROOT = Path(__file__).parents[2]
 
@@ -294,11 +294,11 @@ class LastSnapshots(TopicReader):
     def wait_until_exact(self, expected: Result, seconds: float) -> None:
         """Wait until every window of every key is that of the oracle; fails with what differs."""
         deadline = time.monotonic() + seconds
-        while (wrong := differences(self.update(), expected)) and time.monotonic() < deadline:
-            pass
-        if wrong:
-            shown = "\n".join(wrong[:20])
-            raise AssertionError(f"{len(wrong)} differences after {seconds} s:\n{shown}")
+        while not agree(self.update(), expected):
+            if time.monotonic() >= deadline:
+                wrong = differences(self.by_key, expected)
+                shown = "\n".join(wrong[:20])
+                raise AssertionError(f"{len(wrong)} differences after {seconds} s:\n{shown}")
 
 
 def headers_of(record: Any) -> dict[str, str]:
