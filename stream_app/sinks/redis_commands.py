@@ -31,13 +31,15 @@ class FiringAlert(NamedTuple):
 
 
 class CustomerRisk(NamedTuple):
-    """A customer's churn score as the view shows it; ``band`` None: below the lowest band."""
+    """A customer's churn score as the view shows it; ``band`` None: below the lowest band. ``stage`` is empty for who is at
+    none."""
 
     customer_id: str
     score: float
     band: str | None
     reasons: tuple[str, ...]
     last_seen_ms: int
+    stage: str = ""
 
 
 Item = Snapshot | FiringAlert | CustomerRisk
@@ -145,6 +147,7 @@ def _customer(risk: CustomerRisk, prefix: str) -> Iterator[Command]:
         "band": risk.band or "",
         "reasons": orjson.dumps(risk.reasons),
         "last_seen": to_rfc3339(risk.last_seen_ms),
+        "stage": risk.stage,
     }
     yield "HSET", key, *_flat(fields)
     yield "EXPIRE", key, EXPIRY_SECONDS

@@ -1,4 +1,5 @@
-"""What is remembered of each customer: uniques by campaign, first contacts, recent mail, and signs of churn. Pure.
+"""What is remembered of each customer: uniques by campaign, first contacts, recent mail, signs of churn, and their stage.
+Pure.
 
 Stands under the events' handlers (``mail.py``, ``lifecycles.py``), which change it. Times are milliseconds of event
 time.
@@ -14,6 +15,7 @@ import msgspec
 from stream_app.state.firsts import First, Firsts, earlier
 from stream_app.state.habits import Habits
 from stream_app.state.signs import Signs, Streak
+from stream_app.state.stages import Course
 from stream_app.state.suspicion import Click, Delivered, Recent
 
 
@@ -37,10 +39,11 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     delivered: Delivered | None = None
     recent: Recent | None = None
     habits: Habits | None = None
+    stages: Course = msgspec.field(default_factory=Course)
 
     @property
     def opted_out(self) -> bool:
-        """Whether the customer has ever opted out."""
+        """Whether the customer has ever opted out or called a message spam."""
         return self.signs is not None and self.signs.opted_out
 
     def felt(self) -> Signs:

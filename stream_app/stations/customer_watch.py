@@ -14,8 +14,12 @@ from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
 from stream_app.churn.facts import ChurnFacts, facts_of, last_engaged_ms
 from stream_app.churn.model import assess, shipped_model
+from stream_app.clock import DAY_MS
+from stream_app.settings import Settings
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
+from stream_app.state.stage_counts import stage_on
+from stream_app.state.stages import Limits
 
 
 class Assessed(NamedTuple):
@@ -28,9 +32,10 @@ class Assessed(NamedTuple):
 class CustomerWatch:
     """Holds customers against the churn rule."""
 
-    def __init__(self, rules: Rules, desk: AlertDesk) -> None:
+    def __init__(self, rules: Rules, desk: AlertDesk, settings: Settings) -> None:
         self._rule = rules.churn
         self._desk = desk
+        self._limits = Limits.of(settings)
         self._in_band: set[str] = set()
         self._model = self._rule.model if self._rule else shipped_model()
 
@@ -46,7 +51,7 @@ class CustomerWatch:
                 continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
             facts = facts_of(customer, as_of_ms)
-            risk = self._risk(customer_id, customer, facts)
+            risk = self._risk(customer_id, customer, facts, as_of_ms)
             if risk.band is not None or customer_id in told:
                 changes += self._desk.judge_customer(
                     customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
@@ -73,18 +78,22 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        facts = facts_of(customer, max(customer.last_seen_ms, watermark_ms))
-        risk = self._risk(customer_id, customer, facts)
+        as_of_ms = max(customer.last_seen_ms, watermark_ms)
+        risk = self._risk(customer_id, customer, facts_of(customer, as_of_ms), as_of_ms)
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
         return risk
 
-    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
+    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts, as_of_ms: int) -> CustomerRisk:
+        """The stage is that of the day, as far as it is known before its end."""
         assessment = assess(facts, self._model)
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
-        return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
+        stage = stage_on(customer, as_of_ms // DAY_MS, self._limits).word
+        return CustomerRisk(
+            customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms, stage
+        )
 
 
 def _may_be_silent(customer: Customer) -> bool:

@@ -63,7 +63,7 @@ class ShardStation(Station):
         self._told_at_ms = 0
         self._untold_campaigns = set(self.shard.standings.campaigns())
         self._standings_told_at_ms = 0
-        self._watch = CustomerWatch(self.rules, self.desk)
+        self._watch = CustomerWatch(self.rules, self.desk, self.settings)
         self._held_back = False
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
@@ -73,7 +73,7 @@ class ShardStation(Station):
 
     async def flush_changes(self) -> None:
         """Journal and publish what has changed since the last flush."""
-        if self.shard.has_changes() or self.shard.review_is_due():
+        if self.shard.has_changes():
             await self._flush([])
         elif self._owes_word():
             await self._publish([])

@@ -64,7 +64,9 @@ def evidence(
 ) -> Iterator[Evidence]:
     directory: Path = tmp_path_factory.mktemp("worker")
     place = installation(broker.address, redis_server.url, directory)
-    start_ms = now_ms() // MINUTE_MS * MINUTE_MS - 3 * DAY_MS
+    start_ms = (
+        now_ms() // DAY_MS * DAY_MS - 4 * DAY_MS + 19 * HOUR_MS
+    )  # a day ends amid it, whenever this runs
     with Crew(place, directory) as crew, Sender(place.settings) as sender:
         worker = crew.start()
         snapshots = LastSnapshots(place.address, place.settings.prefix)
@@ -76,7 +78,7 @@ def evidence(
         seen.redis = _redis_when_written(redis_server.url, place, seen.full)
         seen.before_the_end = len(snapshots.records)
         seen.web_port_open = _listens(FAUSTS_PORT)
-        sender.send(*(delivered(c, start_ms + 2 * DAY_MS, "later") for c in one_in_each(PARTITIONS)))
+        sender.send(*(delivered(c, start_ms + 3 * DAY_MS, "later") for c in one_in_each(PARTITIONS)))
         sender.flush()
         wait_until(lambda: _all_empty(snapshots.update()), 15, "every key's windows run empty")
         seen.empty, seen.records = dict(snapshots.by_key), snapshots.records

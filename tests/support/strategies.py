@@ -39,8 +39,9 @@ def examples(share: float = 1.0) -> settings:
 
 
 def world_settings(**changes: Any) -> Settings:
-    """Settings with short timeouts."""
-    values = {"cart_timeout": CART_TIMEOUT_MS, "chat_timeout": CHAT_TIMEOUT_MS, **changes}
+    """Settings with short timeouts, and stages that the days of a small world reach."""
+    days = {"stage_new": DAY_MS, "stage_cooling": DAY_MS, "stage_dormant": 2 * DAY_MS}
+    values = {"cart_timeout": CART_TIMEOUT_MS, "chat_timeout": CHAT_TIMEOUT_MS, **days, **changes}
     return Settings(**values)
 
 

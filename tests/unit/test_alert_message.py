@@ -272,7 +272,7 @@ ENDED = {"state": "resolved", "ended_at_ms": START + 80 * MINUTE_MS, "as_of_ms":
         ),
         (
             changed(LOST, **ENDED, opted_out=True),
-            "Resolved after 1 h 20 min: customer c-1 has opted out, so there is no risk left to watch.",
+            "Resolved after 1 h 20 min: customer c-1 has left, by an opt-out or a complaint: there is no risk left to watch.",
         ),
     ],
 )
@@ -319,4 +319,7 @@ def test_reasons_of_the_conditions_over_the_past_and_over_counts() -> None:
 
 def test_reasons_of_an_optout_come_first() -> None:
     over = changed(LOST, **ENDED, opted_out=True)
-    assert reasons(over) == ["the customer has opted out: a fact, and no longer a risk", *LOST.reasons]
+    assert reasons(over) == [
+        "the customer has left, by an opt-out or a complaint: a fact, and no longer a risk",
+        *LOST.reasons,
+    ]
