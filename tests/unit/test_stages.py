@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from stream_app.settings import Settings, SettingsError, load_settings
 from stream_app.state.customers import Customer
+from stream_app.state.stage_counts import stage_on
 from stream_app.state.stages import Course, Limits, Mark, Stage, advance, last_day_over, over_at_ms
 from tests.support.pipeline import Pipeline
 from tests.support.strategies import examples
@@ -207,6 +208,29 @@ def test_a_complaint_is_a_leave_too() -> None:
     made = scene(("email.delivered", 0, {"campaign_id": "m"}), ("email.complained", HOUR_MS, {}))
     later(made, 1)
     assert stages(made) == {"stage_left": 1, "became_left": 1}
+
+
+def test_before_its_day_is_over_a_stage_is_what_is_known_of_it() -> None:
+    made = scene(("email.opened", HOUR_MS, {"campaign_id": "m"}), ("email.opted_out", 2 * HOUR_MS, {}))
+    customer = made.shards[0].shard.customers.get("ada")
+    assert customer is not None
+    assert stage_on(customer, TODAY - 1, LIMITS) is Stage.NONE
+    assert stage_on(customer, TODAY, LIMITS) is Stage.LEFT
+    assert stages(made) == {}, "looking decides nothing"
+
+
+def test_a_segment_is_not_forgotten_while_anybody_is_counted_there() -> None:
+    made = scene(("email.delivered", HOUR_MS, {"campaign_id": "m", "segment": "vip"}))
+    for day in range(1, 900, 100):  # the customer is seen all the time, the segment never again
+        made.send(event("email.delivered", "ada", DAY_0 + day * DAY_MS, campaign_id="m"))
+        made.deliver_all()
+        made.tick(2)
+        for _ in range(70):  # while the journals come round
+            made.tick(HOUR_MS)
+            made.flush()
+    assert stages(made, "segment:vip")["stage_dormant"] == 1
+    later(made, 402)
+    assert "stage_dormant" not in stages(made, "segment:vip")
 
 
 def test_a_click_that_a_delivery_of_the_next_day_makes_a_machines_is_no_engagement() -> None:
