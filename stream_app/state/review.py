@@ -49,6 +49,5 @@ class Review:
     def _all_names(self) -> Iterator[str]:
         skip = len(self._kind)
         for index in range(SLICES):
-            for key, _ in self._slices.entries(index):
-                if key.startswith(self._kind):
-                    yield key[skip:]
+            keys = [key for key, _ in self._slices.entries(index) if key.startswith(self._kind)]
+            yield from (key[skip:] for key in keys)

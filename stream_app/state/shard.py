@@ -193,16 +193,14 @@ class Shard:
         return self._review.is_due(last_day_over(self.watermark.current_ms))
 
     def take_reviewed(self) -> dict[str, Customer]:
-        """The customers at rest that the last flush looked at; they are not to be changed."""
+        """The customers that the last flush looked at, without those about to be forgotten; they are not to be changed."""
         horizon_ms = self.watermark.current_ms - self._settings.retention
         found = {}
         reviewed, self._reviewed = self._reviewed, []
         for name in reviewed:
-            data = self._shelf.at_rest(CUSTOMER_KIND + name)
-            if data is not None and self._shelf.is_clean(CUSTOMER_KIND + name):
-                customer = self.customers.decode(data)
-                if customer.last_seen_ms >= horizon_ms:
-                    found[name] = customer
+            customer = self.customers.peek(name)
+            if customer is not None and customer.last_seen_ms >= horizon_ms:
+                found[name] = customer
         return found
 
     def key_changes(self, changes: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
@@ -300,7 +298,7 @@ class Shard:
         for name in self._reviewed:
             customer = self.customers.peek(name)
             if customer is not None and self._stages.advance(customer, last_day):
-                self._save_customer(name, customer)
+                self.customers.put(name, customer)
 
     def _load_customer(self, customer_id: str) -> Customer:
         customer = self.customers.get(customer_id)

@@ -51,17 +51,17 @@ class CustomerWatch:
                 continue
             as_of_ms = max(customer.last_seen_ms, watermark_ms)
             facts = facts_of(customer, as_of_ms)
-            risk = self._risk(customer_id, customer, facts, as_of_ms)
+            risk = self._risk(customer_id, customer, facts)
             if risk.band is not None or customer_id in told:
                 changes += self._desk.judge_customer(
                     customer_id, facts, customer.opted_out, as_of_ms, last_engaged_ms(customer)
                 )
             if risk.band is not None:
                 in_band.add(customer_id)
-                risks.append(risk)
-            elif was_in_band:
+            else:
                 in_band.discard(customer_id)
-                risks.append(risk)
+            if risk.band is not None or was_in_band:
+                risks.append(self._with_stage(risk, customer, as_of_ms))
         changes += self._desk.begin_waiting(watermark_ms)
         return Assessed(changes, risks)
 
@@ -79,21 +79,21 @@ class CustomerWatch:
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
         as_of_ms = max(customer.last_seen_ms, watermark_ms)
-        risk = self._risk(customer_id, customer, facts_of(customer, as_of_ms), as_of_ms)
+        risk = self._risk(customer_id, customer, facts_of(customer, as_of_ms))
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
-        return risk
+        return self._with_stage(risk, customer, as_of_ms)
 
-    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts, as_of_ms: int) -> CustomerRisk:
-        """The stage is that of the day, as far as it is known before its end."""
+    def _risk(self, customer_id: str, customer: Customer, facts: ChurnFacts) -> CustomerRisk:
         assessment = assess(facts, self._model)
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
-        stage = stage_on(customer, as_of_ms // DAY_MS, self._limits).word
-        return CustomerRisk(
-            customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms, stage
-        )
+        return CustomerRisk(customer_id, assessment.score, band, assessment.reasons, customer.last_seen_ms)
+
+    def _with_stage(self, risk: CustomerRisk, customer: Customer, as_of_ms: int) -> CustomerRisk:
+        """The stage is that of the day, as far as it is known before its end."""
+        return risk._replace(stage=stage_on(customer, as_of_ms // DAY_MS, self._limits).word)
 
 
 def _may_be_silent(customer: Customer) -> bool:

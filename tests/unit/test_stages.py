@@ -228,8 +228,10 @@ def test_a_segment_is_not_forgotten_while_anybody_is_counted_there() -> None:
         for _ in range(70):  # while the journals come round
             made.tick(HOUR_MS)
             made.flush()
-    assert stages(made, "segment:vip")["stage_dormant"] == 1
+    held = made.merged()["segment:vip"]["windows"]["total"]["counts"]
+    assert held["stage_dormant"] == 1
     later(made, 402)
+    assert stages(made, "segment:vip")["became_dormant"] == 1
     assert "stage_dormant" not in stages(made, "segment:vip")
 
 
@@ -268,6 +270,20 @@ def test_who_is_forgotten_leaves_their_stage_and_nothing_stays() -> None:
         made.deliver_all()
         made.flush()
     assert made.shards[0].shard.customers.get("ada") is None
+
+
+def test_who_comes_on_the_day_that_would_have_forgotten_them_is_known_still() -> None:
+    made = scene(("email.opened", 18 * HOUR_MS, {"campaign_id": "m"}))
+    evening_ms = DAY_0 + 400 * DAY_MS + 20 * HOUR_MS
+    made.send(event("email.delivered", "other", evening_ms, campaign_id="n"))
+    made.deliver_all()
+    later(made, 0.01)
+    assert made.shards[0].shard.watermark.current_ms - DAY_0 - 18 * HOUR_MS > SETTINGS.retention
+    made.send(event("email.opened", "ada", evening_ms + HOUR_MS, campaign_id="n"))
+    made.deliver_all()
+    later(made, 1)
+    held = stages(made)
+    assert (held["stage_returned"], held["stage_new"], held["became_new"]) == (1, 1, 2)
 
 
 def test_an_old_journal_without_stages_is_read() -> None:
