@@ -23,15 +23,7 @@ from tests.support.strategies import examples
 Json = dict[str, Any]
 
 HOUR_MS = 3_600_000
-DISORDER_MS = 20 * HOUR_MS
-SETTINGS = Settings(
-    stage_new=2 * DAY_MS,
-    stage_cooling=2 * DAY_MS,
-    stage_dormant=4 * DAY_MS,
-    retention=7 * DAY_MS,
-    allowed_lateness=DAY_MS,
-    duplicate_window=30 * DAY_MS,
-)
+
 GAPS = (0, 500, HOUR_MS, 5 * HOUR_MS, 20 * HOUR_MS, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, 5 * DAY_MS, 9 * DAY_MS)
 WHAT: tuple[tuple[str, Json], ...] = (
     ("email.delivered", {}),
@@ -60,7 +52,21 @@ draws = st.tuples(
 )
 
 
-def make_weeks(drawn: list[tuple[int, int, int, int, int]], seed: int) -> list[Json]:
+def settings_with(lateness_ms: int) -> Settings:
+    """Settings with stages of a few days."""
+    return Settings(
+        stage_new=2 * DAY_MS,
+        stage_cooling=2 * DAY_MS,
+        stage_dormant=4 * DAY_MS,
+        retention=7 * DAY_MS,
+        allowed_lateness=lateness_ms,
+        duplicate_window=30 * DAY_MS,
+    )
+
+
+def make_weeks(
+    drawn: list[tuple[int, int, int, int, int]], seed: int, lateness_ms: int
+) -> tuple[Settings, list[Json]]:
     """Events in order of arrival, each a gap after the one before; few of the customers leave."""
     chance, now, events = Random(seed), START_MS, []
     for number, (what, gap, customer, segment, campaign) in enumerate(drawn):
@@ -73,11 +79,17 @@ def make_weeks(drawn: list[tuple[int, int, int, int, int]], seed: int) -> list[J
         if SEGMENTS[segment]:
             event["segment"] = SEGMENTS[segment]
         events.append(event)
-    times = [event["event_time"] + chance.randint(0, DISORDER_MS) for event in events]
-    return [events[place] for place in sorted(range(len(events)), key=lambda place: times[place])]
+    times = [event["event_time"] + chance.randint(0, lateness_ms) for event in events]
+    arrived = [events[place] for place in sorted(range(len(events)), key=lambda place: times[place])]
+    return settings_with(lateness_ms), arrived
 
 
-weeks = st.builds(make_weeks, st.lists(draws, min_size=1, max_size=40), st.integers(0, 1 << 16))
+weeks = st.builds(
+    make_weeks,
+    st.lists(draws, min_size=1, max_size=40),
+    st.integers(0, 1 << 16),
+    st.sampled_from([0, HOUR_MS, DAY_MS]),
+)
 steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1 << 16)), max_size=40)
 
 
@@ -117,9 +129,10 @@ def wrong_stages_so_far(made: Pipeline) -> list[str]:
 @examples(1.5)
 @given(stores, weeks, steps)
 def test_over_weeks_and_crashes_the_stages_are_those_of_the_batch(
-    store: SliceStore, events: list[Json], taken: list[tuple[int, int]]
+    store: SliceStore, given_weeks: tuple[Settings, list[Json]], taken: list[tuple[int, int]]
 ) -> None:
-    made = Pipeline(SETTINGS, 2, START_MS + 500 * DAY_MS, store=store)
+    settings, events = given_weeks
+    made = Pipeline(settings, 2, START_MS + 500 * DAY_MS, store=store)
     for event in events:
         made.send(event)
     for kind, number in taken:
@@ -144,8 +157,9 @@ def test_the_weeks_see_every_stage() -> None:
     chance, seen = Random(3), set[str]()
     for seed in range(30):
         drawn = [tuple(chance.randint(0, most) for most in (12, 9, 3, 3, 3)) for _ in range(40)]
-        made = Pipeline(SETTINGS, 1, START_MS + 500 * DAY_MS)
-        for event in make_weeks(drawn, seed):  # type: ignore[arg-type]
+        settings, events = make_weeks(drawn, seed, DAY_MS)  # type: ignore[arg-type]
+        made = Pipeline(settings, 1, START_MS + 500 * DAY_MS)
+        for event in events:
             made.send(event)
         made.settle()
         counts = made.counts("all:all")

@@ -245,6 +245,20 @@ def test_a_click_that_a_delivery_of_the_next_day_makes_a_machines_is_no_engageme
     assert stages(made) == {"stage_cooling": 1, "became_new": 1, "became_cooling": 1}
 
 
+@pytest.mark.parametrize("what_comes_after", [[], ["email.delivered"], ["email.clicked", "email.delivered"]])
+def test_a_click_by_a_person_is_an_engagement_settled_or_not(what_comes_after: list[str]) -> None:
+    clicked_ms = 40 * DAY_MS + HOUR_MS
+    made = scene(
+        ("email.delivered", 0, {"campaign_id": "m"}), ("email.clicked", clicked_ms, {"campaign_id": "m"})
+    )
+    for event_type in what_comes_after:
+        made.send(event(event_type, "ada", DAY_0 + clicked_ms + HOUR_MS, campaign_id="n", machine=True))
+        made.deliver_all()
+        later(made, 0.2)
+    later(made, 1)
+    assert stages(made)["stage_active"] == 1
+
+
 def test_who_is_only_looked_at_is_not_written() -> None:
     made = scene(("email.opened", HOUR_MS, {"campaign_id": "m"}))
     later(made, 1)
