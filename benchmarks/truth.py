@@ -25,7 +25,10 @@ Panes = dict[str, dict[str, int]]
 """Campaign → start of the pane in milliseconds, as text → how many records."""
 Totals = dict[str, dict[str, Any]]
 """``dimension:key`` → count → its total."""
-UNDECIDED = frozenset({"carts_abandoned", "abandoned_value"})
+OF_DAYS = ("stage_", "became_")
+UNDECIDED = frozenset(
+    {"carts_abandoned", "abandoned_value", *(name for name in COUNTS["all"] if name.startswith(OF_DAYS))}
+)
 """Their time comes after the sentinels, when event time goes on at the clock's pace: a slow run would see more."""
 _LATENESS_MS = 600_000
 

@@ -36,6 +36,9 @@ STREAM_APP_CART_TIMEOUT       1h           silence that makes a cart abandoned
 STREAM_APP_CHAT_TIMEOUT       2m           wait that makes a chat missed
 STREAM_APP_MACHINE_CLICK_WITHIN 2s         of a delivery: a click so soon is suspected
 STREAM_APP_RETENTION          30d          what is silent for longer is forgotten
+STREAM_APP_STAGE_NEW          30d          for which a customer is new, or returned
+STREAM_APP_STAGE_COOLING      30d          of silence until a customer is cooling
+STREAM_APP_STAGE_DORMANT      90d          of silence until a customer is dormant
 STREAM_APP_DUPLICATE_WINDOW   1h           how long event ids are remembered
 STREAM_APP_MAX_EVENT_BYTES    262144       larger ones are dead letters
 STREAM_APP_CAMPAIGN_SEGMENTS  false        true counts campaigns by segment as well

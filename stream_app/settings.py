@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream_app.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
@@ -75,6 +75,18 @@ class Settings(BaseSettings):
         description="a click so soon before or after its delivery is suspected to be a machine's; 0s suspects none",
     )
     retention: Duration = Field(30 * DAY_MS, ge=DAY_MS, description="what is silent for longer is forgotten")
+    stage_new: Duration = Field(
+        30 * DAY_MS, ge=DAY_MS, description="a customer is new, or returned, for so many days"
+    )
+    stage_cooling: Duration = Field(
+        30 * DAY_MS, ge=DAY_MS, description="days without engagement after which a customer is cooling"
+    )
+    stage_dormant: Duration = Field(
+        90 * DAY_MS,
+        ge=DAY_MS,
+        validate_default=True,
+        description="days without engagement after which a customer is dormant; more than stage_cooling",
+    )
     duplicate_window: Duration = Field(
         HOUR_MS, ge=0, description="how long, in event time, an event's id is remembered at least"
     )
@@ -134,6 +146,23 @@ class Settings(BaseSettings):
     redis_ssl_ca_certs: Path | None = None
     redis_ssl_certfile: Path | None = None
     redis_ssl_keyfile: Path | None = None
+
+    @field_validator("stage_new", "stage_cooling", "stage_dormant")
+    @classmethod
+    def _whole_days(cls, duration: int) -> int:
+        if duration % DAY_MS:
+            raise ValueError("stages are decided once a day; write whole days, such as 30d")
+        return duration
+
+    @field_validator("stage_dormant")
+    @classmethod
+    def _dormant_after_cooling(cls, duration: int, held: ValidationInfo) -> int:
+        cooling = held.data.get("stage_cooling", 0)
+        if duration <= cooling:
+            raise ValueError(
+                f"who is dormant has been cooling before; write more than stage_cooling, {format_duration(cooling)}"
+            )
+        return duration
 
     @field_validator("kafka")
     @classmethod
@@ -266,7 +295,8 @@ def _explain(error: dict[str, Any]) -> str:
     if str(error["type"]).startswith("bool_"):
         reason = "write true or false"
     if name in _DURATIONS and isinstance(error["input"], int):
-        side, limit = next(iter(error.get("ctx", {"ge": 0}).items()))
         value = repr(os.environ.get(variable) or format_duration(error["input"]))
-        reason = f"{'at least' if side in ('ge', 'gt') else 'at most'} {format_duration(limit)}"
+        for side, word in (("ge", "at least"), ("le", "at most")):
+            if side in error.get("ctx", {}):
+                reason = f"{word} {format_duration(error['ctx'][side])}"
     return f"{variable}={value}: {reason}"

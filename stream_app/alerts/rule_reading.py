@@ -111,11 +111,16 @@ def _metric(table: Table, condition: Condition, dimension: Dimension) -> str:
     else:
         metric = table.take("metric", str, '"deliveries"')
         counts = [
-            count.name for count in COUNT_BY_NAME.values() if count.unit not in (Unit.AMOUNT, Unit.SECONDS)
+            count.name
+            for count in COUNT_BY_NAME.values()
+            if count.unit not in (Unit.AMOUNT, Unit.SECONDS) and not count.is_balance
         ]
         if metric in RATE_BY_NAME:
             mend = nearest(RATE_BY_NAME[metric].numerator, counts)
             raise table.wrong("metric", f'is a rate, and condition = "{condition}" judges counts; {mend}')
+        if metric in COUNT_BY_NAME and COUNT_BY_NAME[metric].is_balance:
+            mend = nearest(metric.replace("stage_", "became_"), counts)
+            raise table.wrong("metric", f"goes down as well as up, and rules judge what only happens; {mend}")
         dimensions = COUNT_BY_NAME[table.choice("metric", counts)].dimensions
     if dimension not in dimensions:
         valid = ", ".join(sorted(dimensions))

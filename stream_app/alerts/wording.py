@@ -42,7 +42,11 @@ def summary(change: AlertChange) -> str:
 def reasons(change: AlertChange) -> list[str]:
     """Short sentences with the numbers behind the change, the weightiest first."""
     if change.kind == CHURN:
-        left = ["the customer has opted out: a fact, and no longer a risk"] if change.opted_out else []
+        left = (
+            ["the customer has left, by an opt-out or a complaint: a fact, and no longer a risk"]
+            if change.opted_out
+            else []
+        )
         return [*left, *change.reasons]
     said = _NUMBERS[Condition(change.condition)](change)
     if change.revision and change.state == FIRING:
@@ -177,7 +181,7 @@ def _churn_summary(change: AlertChange) -> str:
         return f'{change.severity.capitalize()}: customer {change.key} is in band "{band}", {score}{why}.'
     head = f"Resolved after {_lasted(change)}: customer {change.key}"
     if change.opted_out:
-        return f"{head} has opted out, so there is no risk left to watch."
+        return f"{head} has left, by an opt-out or a complaint: there is no risk left to watch."
     if change.resolve is not None and (change.value or 0) >= change.resolve:
         return f"{head} has engaged again, {score}."
     return f"{head} is back, {score}, below {change.resolve or 0:.2f}."

@@ -42,7 +42,7 @@ class Judge:
         # Shelves of their own: those of the shards may serve several judges.
         self._customer_shelf = TidyShelf()
         self._customer_desk = AlertDesk(self._customer_shelf, rules)
-        self._customer_watch = CustomerWatch(rules, self._customer_desk)
+        self._customer_watch = CustomerWatch(rules, self._customer_desk, settings)
         self._model = rules.churn.model if rules.churn else shipped_model()
         self._emptied_at_ms = 0
         self._changes: list[AlertChange] = []

@@ -26,6 +26,7 @@ from stream_app.metrics.partials import KeyPartial, Partial, decode_partial, pac
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
 from stream_app.state.shard import Shard, ShardFlush
+from stream_app.state.stages import last_day_over, over_at_ms
 from stream_app.state.standings import campaigns_among
 
 MOST_WAITING = 4_000
@@ -126,14 +127,19 @@ class Replay:
     def _flush(self) -> None:
         """Take out what changed in the shards, and let the rules be held against it."""
         for one in self._shards:
-            out = one.flush()
-            if out is not None:
-                self._assess(one, out)
-            for word in one.words(out):
-                for judge in self._judges:
-                    judge.hear(word)
+            self._flush_one(one)
+            while one.shard.review_is_due():  # the day's counts are whole before they are judged
+                self._flush_one(one)
         for place, judge in enumerate(self._judges):
             self._changes += [Change(place, change) for change in judge.look()]
+
+    def _flush_one(self, one: _Shard) -> None:
+        out = one.flush()
+        if out is not None:
+            self._assess(one, out)
+        for word in one.words(out):
+            for judge in self._judges:
+                judge.hear(word)
 
     def _assess(self, one: _Shard, out: ShardFlush) -> None:
         self.refused.update(str(letter.reason) for letter in out.dead_letters)
@@ -206,15 +212,18 @@ class _Shard:
 
     def wakes_at_ms(self, clock_ms: int) -> int | None:
         """When, by the clock, the watermark can move although nothing comes: once the next topic falls silent. When all
-        are, it goes on by itself, and what is of interest is the next deadline of a cart, chat or ticket, if any."""
+        are, it goes on by itself, and what is of interest is the end of the day, and the next deadline of a cart, chat or
+        ticket, if any."""
         progress = self.shard.watermark.partitions.values()
         falls_silent = [one.last_arrival_ms + self._idle_timeout_ms for one in progress]
         if max(falls_silent) > clock_ms:
             return min(time_ms for time_ms in falls_silent if time_ms > clock_ms)
-        deadline_ms = self.shard.next_deadline_ms
-        if deadline_ms is None:
+        if not self.shard.accepted:
             return None
-        return clock_ms + max(0, deadline_ms + 1 - self.shard.watermark.current_ms)
+        watermark_ms, deadline_ms = self.shard.watermark.current_ms, self.shard.next_deadline_ms
+        day_is_over_ms = over_at_ms(last_day_over(watermark_ms) + 1)
+        soonest_ms = day_is_over_ms if deadline_ms is None else min(day_is_over_ms, deadline_ms + 1)
+        return clock_ms + max(0, soonest_ms - watermark_ms)
 
 
 _END_OF_TIME_MS = 1 << 62

@@ -41,12 +41,17 @@ class Unit(StrEnum):
 
 
 class Count(NamedTuple):
-    """One count: what it is called, in which dimensions it exists, and what it means."""
+    """One count: what it is called, in which dimensions it exists, and what it means.
+
+    ``is_balance``: those who go are taken off it, so that ``total`` is how many there are now, and a window by how many
+    that changed, down as well as up.
+    """
 
     name: str
     unit: Unit
     dimensions: frozenset[Dimension]
     meaning: str
+    is_balance: bool = False
 
 
 class Rate(NamedTuple):
@@ -67,6 +72,15 @@ _MAIL = frozenset({Dimension.CAMPAIGN, Dimension.CAMPAIGN_SEGMENT, Dimension.SEG
 _CAMPAIGN = frozenset({Dimension.CAMPAIGN})
 _PEOPLE = frozenset({Dimension.SEGMENT, Dimension.ALL})
 _SERVICE = frozenset({Dimension.CHANNEL, Dimension.SEGMENT, Dimension.ALL})
+
+_STAGES: Final = {
+    "new": "are new: seen for the first time less than `stage_new` ago",
+    "active": "are active: no longer new, and not silent for long",
+    "cooling": "are cooling: no engagement for `stage_cooling`",
+    "dormant": "are dormant: no engagement for `stage_dormant`",
+    "left": "have left: opted out, or complained of spam",
+    "returned": "have returned: engaged again less than `stage_new` ago, having been dormant",
+}
 
 # A count's place is its number in journals and partials: add new ones at the end.
 COUNTS: Final = (
@@ -125,6 +139,14 @@ COUNTS: Final = (
         Unit.CUSTOMERS,
         _MAIL,
         "of the opt-outs, those that a machine may have made; they are in every rate all the same",
+    ),
+    *(
+        Count(f"stage_{stage}", Unit.CUSTOMERS, _PEOPLE, f"customers who {meaning}", is_balance=True)
+        for stage, meaning in _STAGES.items()
+    ),
+    *(
+        Count(f"became_{stage}", Unit.CUSTOMERS, _PEOPLE, f"moves of customers to the stage {stage}")
+        for stage in _STAGES
     ),
 )
 

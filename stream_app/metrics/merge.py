@@ -21,6 +21,7 @@ from stream_app.metrics.windows import MergedKey, difference
 from stream_app.settings import Settings
 from stream_app.state.journal import Expired, Rounds
 from stream_app.state.shelf import Drawer, Shelf
+from stream_app.state.stage_counts import holds_customers
 from stream_app.state.tallies import KeyTally
 
 TALLY_KIND, CELL_KIND, SHARD_KIND, EMPTIED_KIND = "m:", "q:", "s:", "e:"
@@ -160,7 +161,8 @@ class Merger:
         if kind == TALLY_KIND:
             full_key = name.rpartition(_SEPARATOR)[0]
             merged = self._keys.get(full_key)
-            if merged is not None and merged.newest_ms >= self.watermark_ms - self._settings.retention:
+            horizon_ms = self.watermark_ms - self._settings.retention
+            if merged is not None and (merged.newest_ms >= horizon_ms or holds_customers(merged.total)):
                 return False
             self._forget(full_key)
             return True

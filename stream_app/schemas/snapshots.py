@@ -98,7 +98,8 @@ def _count_schema(count: Count) -> Json:
         amount = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
         return {"description": f"{count.meaning}; without a currency under an empty name", **amount}
     kind = "number" if count.unit is Unit.SECONDS else "integer"
-    return {"description": count.meaning, "type": kind, "minimum": 0}
+    least = {} if count.is_balance else {"minimum": 0}
+    return {"description": count.meaning, "type": kind, **least}
 
 
 def formula_of(rate: Rate) -> str:

@@ -32,7 +32,7 @@ class FiringAlert(NamedTuple):
 
 class CustomerRisk(NamedTuple):
     """A customer's churn score as the view shows it; ``band`` None: below the lowest band. ``segment``: the latest, where
-    one is known."""
+    one is known. ``stage`` is empty for who is at none."""
 
     customer_id: str
     score: float
@@ -40,6 +40,7 @@ class CustomerRisk(NamedTuple):
     reasons: tuple[str, ...]
     last_seen_ms: int
     segment: str | None = None
+    stage: str = ""
 
 
 Item = Snapshot | FiringAlert | CustomerRisk
@@ -161,6 +162,7 @@ def _customer(risk: CustomerRisk, prefix: str) -> Iterator[Command]:
         "reasons": orjson.dumps(risk.reasons),
         "last_seen": to_rfc3339(risk.last_seen_ms),
         "segment": risk.segment or "",
+        "stage": risk.stage,
     }
     yield "HSET", key, *_flat(fields)
     yield "EXPIRE", key, EXPIRY_SECONDS

@@ -20,6 +20,7 @@ from stream_app.metrics.catalogue import PANE_MS
 from stream_app.metrics.cells import slot_of
 from stream_app.state.customers import Customer
 from stream_app.state.firsts import First, earlier, keep_bounded
+from stream_app.state.stages import Mark
 from stream_app.state.suspicion import MOST_KEPT, Click, Hasty, OptOut, Recent
 
 _CLICKS = slot_of("clicks")
@@ -112,6 +113,8 @@ class Settlement:
             for held in recent.hasty.pop(campaign, ()):
                 _clicked(customer, campaign, First(held.time_ms, held.segment))
         for click in clicks:
+            if click.is_person:
+                customer.stages.mark(click.time_ms, Mark.ENGAGED)
             if click.is_counted(last_ms.get(click.campaign, -1)):
                 _clicked(customer, click.campaign, First(click.time_ms, click.segment))
             elif click.indicators == HASTE:

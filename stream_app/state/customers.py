@@ -1,4 +1,5 @@
-"""What is remembered of each customer: uniques by campaign, first contacts, recent mail, and signs of churn. Pure.
+"""What is remembered of each customer: uniques by campaign, first contacts, recent mail, signs of churn, and their stage.
+Pure.
 
 Stands under the events' handlers (``mail.py``, ``lifecycles.py``), which change it. Times are milliseconds of event
 time.
@@ -15,6 +16,7 @@ from stream_app.state.firsts import First, Firsts, earlier
 from stream_app.state.habits import Habits
 from stream_app.state.prediction import Prediction
 from stream_app.state.signs import Signs, Streak
+from stream_app.state.stages import Course
 from stream_app.state.suspicion import Click, Delivered, Recent
 
 
@@ -43,6 +45,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     segment: str | None = None
     segment_age_ms: int = 0
     prediction: Prediction | None = None
+    stages: Course = msgspec.field(default_factory=Course)
 
     def see(self, time_ms: int, segment: str | None) -> None:
         """An event came, which may bear a segment. Of segments borne at the same time the one last by name stays, so that
@@ -61,7 +64,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def opted_out(self) -> bool:
-        """Whether the customer has ever opted out."""
+        """Whether the customer has ever opted out or called a message spam."""
         return self.signs is not None and self.signs.opted_out
 
     def felt(self) -> Signs:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from stream_app.ingest.events import (
     EVENT_CLASSES,
     CartEvent,
+    CartPurchased,
     ChatEvent,
     ChatRated,
     Event,
@@ -27,6 +28,7 @@ from stream_app.state.customers import Customer, Handler
 from stream_app.state.lifecycle import Automaton, Emit, Entity, Place, Step, apply, pass_time
 from stream_app.state.shelf import Drawer, Shelf
 from stream_app.state.signs import FELT_SLOTS
+from stream_app.state.stages import Mark
 from stream_app.state.tallies import NO_SLOT, Tallies
 from stream_app.state.tickets import Tickets, TicketState, ticket_step
 
@@ -102,6 +104,8 @@ class Lifecycles:
     def _cart(self, customer: Customer, event: CartEvent, time_ms: int) -> None:
         self._tallies.gather(NO_SLOT, None, event.segment, None, time_ms)
         self._step(CART_KIND, customer, event.customer_id, event.cart_id, cart_step(event, time_ms))
+        if isinstance(event, CartPurchased):
+            customer.stages.mark(time_ms, Mark.ENGAGED)
 
     def _chat(self, customer: Customer, event: ChatEvent, time_ms: int) -> None:
         self._tallies.gather(NO_SLOT, None, event.segment, event.channel, time_ms)

@@ -23,6 +23,7 @@ from stream_app.state.audience import Audience
 from stream_app.state.clicks import Counted, Settlement, counted, machine_slots
 from stream_app.state.customers import Customer
 from stream_app.state.firsts import First, Firsts, keep_bounded
+from stream_app.state.stages import Mark
 from stream_app.state.suspicion import Click, OptOut, Recent, Suspicion, number_of
 from stream_app.state.tallies import NO_SLOT, Tallies
 
@@ -95,6 +96,7 @@ class Mail:
                     self._unique(event.campaign_id, first, _UNIQUE_ENGAGED, number)
                     customer.used_to().answer(first.time_ms, number)
         customer.mail.make_good(time_ms)
+        customer.stages.mark(time_ms, Mark.ENGAGED)
 
     def click(self, customer: Customer, event: EmailClicked, time_ms: int) -> None:
         """Somebody, or a machine, followed a link."""
@@ -115,7 +117,6 @@ class Mail:
         self._suspicion.opt_out(recent, OptOut(time_ms, campaign), customer.delivered or [])
         self._apply(customer, before, counted(customer, recent, campaign))
         self._audience.opted_out(event.customer_id, time_ms)
-        customer.felt().opted_out = True
 
     def complain(self, customer: Customer, event: EmailComplained, time_ms: int) -> None:
         """The customer called a message spam."""
@@ -172,6 +173,8 @@ class Mail:
         self._once(disengaged, _EVERYWHERE, time_ms, _DISENGAGED)
         if segment:
             self._once(disengaged, segment, time_ms, _DISENGAGED)
+        customer.felt().opted_out = True
+        customer.stages.mark(time_ms, Mark.LEFT)
 
     def _bounded(self, firsts: Firsts | None) -> Firsts:
         """The first events of a kind, to be added to; never too many."""

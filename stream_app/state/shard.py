@@ -36,6 +36,8 @@ from stream_app.state.lifecycles import LIFECYCLE_KINDS, Lifecycles
 from stream_app.state.mail import Mail
 from stream_app.state.review import Review
 from stream_app.state.shelf import Drawer, Shelf
+from stream_app.state.stage_counts import StageCounts, holds_customers
+from stream_app.state.stages import last_day_over
 from stream_app.state.standings import CAMPAIGN_PREFIX, SEGMENTS_KIND, Standings
 from stream_app.state.tallies import KEY_KIND, PANE_KIND, KeyChange, Tallies
 
@@ -100,7 +102,9 @@ class Shard:
         self._seen = {topic: SeenIds() for topic in INPUT_TOPICS}
         self._restore_seen()
         self._rounds = Rounds()
-        self._review = Review(shelf.slices, CUSTOMER_KIND, self.watermark.current_ms)
+        self._stages = StageCounts(self._tallies, settings)
+        self._review = Review(shelf.slices, CUSTOMER_KIND)
+        self._reviewed: list[str] = []
         self._dead_letters: list[DeadLetter] = []
         self._changed_customers: dict[str, Customer] = {}
         self.duplicates = 0
@@ -157,11 +161,18 @@ class Shard:
         return self._lifecycles.next_deadline_ms
 
     def has_changes(self) -> bool:
-        """Whether a flush would take anything out."""
-        return self.unflushed > 0 or self._tallies.has_changes() or bool(self._changed_customers)
+        """Whether a flush would take anything out, or look at anyone."""
+        return (
+            self.unflushed > 0
+            or self._tallies.has_changes()
+            or bool(self._changed_customers)
+            or self.review_is_due()
+        )
 
     def flush(self) -> ShardFlush:
-        """Fold what has changed and take it out; the shelf is then ready to be written down."""
+        """Look at those whose turn it is, fold what has changed and take it out; the shelf is then ready to be written
+        down."""
+        self._decide_stages()
         self._audience.settle(self._tallies)
         self.standings.note_deliveries()
         keys = self._tallies.fold()
@@ -179,18 +190,17 @@ class Shard:
 
     def review_is_due(self) -> bool:
         """Whether it is anyone's turn to be looked at although nothing came."""
-        return self._review.is_due(self.watermark.current_ms)
+        return self._review.is_due(last_day_over(self.watermark.current_ms))
 
     def take_reviewed(self) -> dict[str, Customer]:
-        """The customers at rest whose turn it is, a bounded number of them; they are not to be changed."""
+        """The customers that the last flush looked at, without those about to be forgotten; they are not to be changed."""
         horizon_ms = self.watermark.current_ms - self._settings.retention
         found = {}
-        for name in self._review.take(self.watermark.current_ms):
-            data = self._shelf.at_rest(CUSTOMER_KIND + name)
-            if data is not None and self._shelf.is_clean(CUSTOMER_KIND + name):
-                customer = self.customers.decode(data)
-                if customer.last_seen_ms >= horizon_ms:
-                    found[name] = customer
+        reviewed, self._reviewed = self._reviewed, []
+        for name in reviewed:
+            customer = self.customers.peek(name)
+            if customer is not None and customer.last_seen_ms >= horizon_ms:
+                found[name] = customer
         return found
 
     def key_changes(self, changes: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
@@ -212,17 +222,20 @@ class Shard:
         if horizon_ms <= 0:
             return False
         if kind == CUSTOMER_KIND:
-            is_silent = _last_seen(value).last_seen_ms < horizon_ms
-            if is_silent:
+            is_forgotten = (
+                _last_seen(value).last_seen_ms < horizon_ms and self.customers.decode(value).stages.is_over
+            )
+            if is_forgotten:
                 self.forgotten_customers.append(name)
-            return is_silent
+            return is_forgotten
         if kind in LIFECYCLE_KINDS:
             return _touched(value).touched_ms < horizon_ms
         return self._expired_count(kind, name, value, horizon_ms)
 
     def _expired_count(self, kind: str, name: str, value: bytes, horizon_ms: int) -> bool:
         if kind == KEY_KIND:
-            return self._tallies.keys.decode(value).newest_ms < horizon_ms
+            held = self._tallies.keys.decode(value)
+            return held.newest_ms < horizon_ms and not holds_customers(held.total)
         if kind == SEGMENTS_KIND:
             return self._tallies.keys.get(CAMPAIGN_PREFIX + name) is None
         if kind == OPTOUT_KIND:
@@ -265,6 +278,7 @@ class Shard:
         customer_id = event.customer_id
         customer = self._load_customer(customer_id)
         customer.see(time_ms, event.segment)
+        customer.stages.see(time_ms, event.segment)
         self._handlers[type(event)](customer, event, time_ms)
         self._save_customer(customer_id, customer)
 
@@ -272,10 +286,25 @@ class Shard:
         """Let come true what waited for a deadline that the watermark has passed."""
         self._lifecycles.pass_time(self._load_customer, self._save_customer)
 
+    def _decide_stages(self) -> None:
+        """Decide the stages of those that are written down in any case, and of those whose turn it is; of these only
+        who moves is written."""
+        last_day = last_day_over(self.watermark.current_ms)
+        for changed in self._changed_customers.values():
+            if changed.stages.awaits(last_day):
+                self._stages.advance(changed, last_day)
+        self._reviewed = self._review.take(last_day)
+        for name in self._reviewed:
+            customer = self.customers.peek(name)
+            if customer is not None and self._stages.advance(customer, last_day):
+                self.customers.put(name, customer)
+
     def _load_customer(self, customer_id: str) -> Customer:
         customer = self.customers.get(customer_id)
-        if customer is None or customer.last_seen_ms < self.watermark.current_ms - self._settings.retention:
+        if customer is None:
             return Customer()
+        if customer.last_seen_ms < self.watermark.current_ms - self._settings.retention:
+            return Customer(stages=customer.stages)  # where they are counted still, until their day ends
         return customer
 
     def _save_customer(self, customer_id: str, customer: Customer) -> None:

@@ -85,6 +85,14 @@ class Drawer(Generic[Value]):
                 value = shelf.hot[key] = self._decode(data)
         return value
 
+    def peek(self, name: str) -> Value | None:
+        """As ``get``, where most are only looked at: one at rest is decoded for the caller alone, and is kept by ``put``."""
+        key = self._kind + name
+        if not self._shelf.is_clean(key):
+            return self._shelf.hot.get(key)
+        data = self._shelf.at_rest(key)
+        return None if data is None else self._decode(data)
+
     def put(self, name: str, value: Value) -> None:
         """Set the object of a name."""
         self._shelf.changed(self._kind + name, value)

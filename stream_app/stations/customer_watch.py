@@ -15,8 +15,12 @@ from stream_app.alerts.rules import Rules
 from stream_app.churn.facts import facts_of, last_engaged_ms, may_be_silent
 from stream_app.churn.learning import Learning
 from stream_app.churn.model import Assessment, assess, shipped_model
+from stream_app.clock import DAY_MS
+from stream_app.settings import Settings
 from stream_app.sinks.redis_commands import CustomerRisk
 from stream_app.state.customers import Customer
+from stream_app.state.stage_counts import stage_on
+from stream_app.state.stages import Limits
 
 
 class Assessed(NamedTuple):
@@ -29,11 +33,14 @@ class Assessed(NamedTuple):
 class CustomerWatch:
     """Holds customers against the churn rule."""
 
-    def __init__(self, rules: Rules, desk: AlertDesk, learning: Learning | None = None) -> None:
+    def __init__(
+        self, rules: Rules, desk: AlertDesk, settings: Settings, learning: Learning | None = None
+    ) -> None:
         """``learning``: what scores go through, where the rule learns from outcomes."""
         self._rule = rules.churn
         self._learning = learning
         self._desk = desk
+        self._limits = Limits.of(settings)
         self._in_band: set[str] = set()
         self._model = self._rule.model if self._rule else shipped_model()
 
@@ -54,10 +61,10 @@ class CustomerWatch:
                 changes += self._desk.judge_customer(customer_id, assessment, customer.opted_out, as_of_ms)
             if risk.band is not None:
                 in_band.add(customer_id)
-                risks.append(risk)
-            elif was_in_band:
+            else:
                 in_band.discard(customer_id)
-                risks.append(risk)
+            if risk.band is not None or was_in_band:
+                risks.append(self._with_stage(risk, customer, as_of_ms))
         changes += self._desk.begin_waiting(watermark_ms)
         return Assessed(changes, risks)
 
@@ -74,12 +81,12 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
-        assessment = self._assess(customer, max(customer.last_seen_ms, watermark_ms))
-        risk = self._risk(customer_id, customer, assessment)
+        as_of_ms = max(customer.last_seen_ms, watermark_ms)
+        risk = self._risk(customer_id, customer, self._assess(customer, as_of_ms))
         if risk.band is None:
             return None
         self._in_band.add(customer_id)
-        return risk
+        return self._with_stage(risk, customer, as_of_ms)
 
     def _assess(self, customer: Customer, as_of_ms: int) -> Assessment:
         facts = facts_of(customer, as_of_ms)
@@ -93,3 +100,7 @@ class CustomerWatch:
         rule = self._rule
         band = None if rule is None or customer.opted_out else rule.band_for(assessment)
         return CustomerRisk(customer_id, score, band, reasons, customer.last_seen_ms, segment)
+
+    def _with_stage(self, risk: CustomerRisk, customer: Customer, as_of_ms: int) -> CustomerRisk:
+        """The stage is that of the day, as far as it is known before its end."""
+        return risk._replace(stage=stage_on(customer, as_of_ms // DAY_MS, self._limits).word)

@@ -74,7 +74,7 @@ class ShardStation(Station):
         )
         if self._learning is not None:
             logger.info("shard %d: churn scores learn from outcomes: %s", self.number, self._learning.words())
-        self._watch = CustomerWatch(self.rules, self.desk, self._learning)
+        self._watch = CustomerWatch(self.rules, self.desk, self.settings, self._learning)
         self._held_back = False
         await self._publish(self.shard.key_changes(self.journal.last_changes))
         await self.tell_the_rest(self._header, held)
@@ -84,7 +84,7 @@ class ShardStation(Station):
 
     async def flush_changes(self) -> None:
         """Journal and publish what has changed since the last flush."""
-        if self.shard.has_changes() or self.shard.review_is_due():
+        if self.shard.has_changes():
             await self._flush([])
         elif self._owes_word():
             await self._publish([])

@@ -21,7 +21,7 @@ from stream_app.ingest.topics import ALERT_TOPICS
 from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_VALUE, PARTITIONS, Traffic
 from tests.oracle import Result, compute
-from tests.support.comparison import agree, differences, to_ms
+from tests.support.comparison import agree, differences, oracle_settings, to_ms
 from tests.support.programs import (
     Crew,
     Installation,
@@ -32,6 +32,7 @@ from tests.support.programs import (
     installation,
     wait_until,
 )
+from tests.support.settling import clear_of_midnight
 from tests.support.traffic import Sender, delivered, one_in_each
 
 LATENESS_MS: Final = DAY_MS
@@ -83,10 +84,12 @@ class Stage:
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """End the traffic, let time pass everything that waits, and hold every promise against the outcome."""
         self.traffic.finish()
-        end_ms = self.traffic.newest_ms + LATENESS_MS + 3 * HOUR_MS
+        watermark_ms = clear_of_midnight(self.traffic.newest_ms + 3 * HOUR_MS)
+        end_ms = watermark_ms + LATENESS_MS
         self.sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
         self.sender.flush()
-        expected = compute(self.sender.records, now_ms=end_ms - LATENESS_MS)
+        settings = oracle_settings(self.place.settings)
+        expected = compute(self.sender.records, settings=settings, now_ms=watermark_ms)
         self._wait_until_exact(expected, seconds)
         wait_until(lambda: time.monotonic() - self.probe.last_news_at > QUIET_SECONDS, seconds, "all is told")
         self._wait_until_exact(expected, 0.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stream_app.clock import DAY_MS
 from stream_app.ingest.events import EVENT_TYPES
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
@@ -78,7 +79,9 @@ def test_every_window_of_every_key_is_that_of_the_batch(
         _wait_for_silence(snapshots)
         snapshots.close()
     expected = compute(
-        _records(sentinels), settings=OracleSettings(), now_ms=to_ms(SENTINEL_TIME) - LATENESS_MS
+        _records(sentinels),
+        settings=OracleSettings(retention_ms=400 * DAY_MS),
+        now_ms=to_ms(SENTINEL_TIME) - LATENESS_MS,
     )
     total = snapshots.by_key["all:all"]["windows"]["total"]["counts"]
     assert {count: total[count] for count in ORIENTATION} == ORIENTATION

@@ -15,6 +15,7 @@ from tests.oracle import compute
 from tests.oracle.events import time_ms
 from tests.support.brokers import Broker
 from tests.support.programs import Crew, LastSnapshots, installation
+from tests.support.settling import clear_of_midnight
 from tests.support.traffic import Life, Load, Sender, delivered, one_in_each
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -49,7 +50,8 @@ def test_a_worker_on_rocksdb_is_exact_after_a_kill_and_leaves_nothing_on_the_dis
             assert not first.exists()
             assert len(scratch(tmp_path)) == 1
             load.finish()
-        end_ms = max(time_ms(record.event["event_time"]) for record in sender.records) + DAY_MS + 3 * HOUR_MS
+        newest_ms = max(time_ms(record.event["event_time"]) for record in sender.records)
+        end_ms = clear_of_midnight(newest_ms + 3 * HOUR_MS) + LATENESS_MS
         sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
         sender.flush()
         snapshots = LastSnapshots(place.address, place.settings.prefix)

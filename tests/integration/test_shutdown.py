@@ -19,6 +19,7 @@ from tests.oracle.events import time_ms
 from tests.support.brokers import Broker, BrokerMaker
 from tests.support.journals import Offsets, applied_offsets
 from tests.support.programs import Crew, Installation, LastSnapshots, Worker, installation
+from tests.support.settling import clear_of_midnight
 from tests.support.stuck_worker import CLOSING
 from tests.support.traffic import Life, Load, Sender, delivered, one_in_each
 
@@ -83,7 +84,7 @@ def test_under_load_it_ends_in_time_and_commits_all_that_it_counted(
             crew.start()
             load.finish()
         newest = max(time_ms(record.event["event_time"]) for record in sender.records)
-        end_ms = newest + DAY_MS + 3 * HOUR_MS
+        end_ms = clear_of_midnight(newest + 3 * HOUR_MS) + DAY_MS
         sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
         sender.flush()
         snapshots = LastSnapshots(place.address, place.settings.prefix)

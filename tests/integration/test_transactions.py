@@ -14,8 +14,8 @@ from stream_app.clock import HOUR_MS, MINUTE_MS, now_ms
 from stream_app.dev import EmbeddedRedis
 from stream_app.settings import Settings
 from tests.oracle.batch import compute
-from tests.oracle.events import END_OF_TIME
 from tests.support.brokers import Broker
+from tests.support.comparison import to_ms
 from tests.support.programs import Crew, LastSnapshots, TopicReader, installation, wait_until
 from tests.support.traffic import Sender, delivered, event, one_in_each
 
@@ -72,7 +72,8 @@ class Scene:
 
     def check(self) -> None:
         """Every window of every key is that of the oracle, and nothing was refused."""
-        expected = compute([*self.sender.records, *self.transactions.records], now_ms=END_OF_TIME)
+        watermark_ms = to_ms(self.snapshots.by_key["all:all"]["watermark"])
+        expected = compute([*self.sender.records, *self.transactions.records], now_ms=watermark_ms)
         self.snapshots.wait_until_exact(expected, 20)
         self.letters.read(500)
         assert not self.letters.records

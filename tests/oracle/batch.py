@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from tests.oracle.events import Event, Record, Settings, distinct
-from tests.oracle.machines import find_machines, is_flagged
+from tests.oracle.events import END_OF_TIME, Event, Record, Settings, distinct
+from tests.oracle.machines import Machines, find_machines, is_flagged
+from tests.oracle.stages import count_stages
 from tests.oracle.windows import ALL, Key, Result
 
 
@@ -22,6 +23,7 @@ def compute(
     `now_ms` is the watermark, of each partition or one for all. What waits for time has come true once the
     watermark is *past* its deadline: an event at the deadline is in time, and is not late before that.
     None, or a partition that is missing, is a shard without a watermark: time alone decides nothing there.
+    Stages are decided by days that are over; the end of time is none, so that none is decided there.
     """
     settings = settings or Settings()
     shards: dict[int, list[Record]] = defaultdict(list)
@@ -41,7 +43,9 @@ def _count_shard(events: list[Event], settings: Settings, now: int | None, resul
     """
     for event in events:
         result.touch(event.keys, event.time)
-    _count_emails([event for event in events if event.family == "email"], settings, result)
+    machines = _count_emails([event for event in events if event.family == "email"], settings, result)
+    if now is not None and now < END_OF_TIME:
+        count_stages(events, _acts_of_people(events, machines), settings, now, result)
     for cart in _entities(events, "cart"):
         _count_cart(cart, settings, now, result)
     for chat in _entities(events, "chat"):
@@ -70,8 +74,8 @@ def _grouped(events: Iterable[Event], key: Callable[[Event], Any]) -> defaultdic
 # --- emails
 
 
-def _count_emails(emails: list[Event], settings: Settings, result: Result) -> None:
-    """Count what the emails of a shard add to campaigns, segments and all."""
+def _count_emails(emails: list[Event], settings: Settings, result: Result) -> Machines:
+    """Count what the emails of a shard add to campaigns, segments and all; tells which clicks are machines'."""
     of_type = _grouped(emails, lambda event: event.type)
     deliveries, optouts = of_type["email.delivered"], of_type["email.opted_out"]
     machines = find_machines(deliveries, of_type["email.clicked"], optouts, settings)
@@ -106,6 +110,18 @@ def _count_emails(emails: list[Event], settings: Settings, result: Result) -> No
     _count_customers(deliveries, "reached", result)
     _count_customers(leavings, "disengaged", result)
     _count_lost_before(deliveries, optouts, result)
+    return machines
+
+
+def _acts_of_people(events: list[Event], machines: Machines) -> list[Event]:
+    """Purchases, opens by people, and clicks that nothing speaks against."""
+    return [
+        event
+        for event in events
+        if event.type == "cart.purchased"
+        or (event.type == "email.opened" and not is_flagged(event))
+        or (event.type == "email.clicked" and event.offset not in machines.doubtful)
+    ]
 
 
 def _without_any_but(suspected: set[int], optouts: list[Event]) -> list[Event]:

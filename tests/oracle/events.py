@@ -28,6 +28,10 @@ class Settings:
     chat_timeout_ms: int = 120_000
     machine_click_within_ms: int = 2_000
     campaign_segments: bool = False
+    stage_new_ms: int = 30 * 86_400_000
+    stage_cooling_ms: int = 30 * 86_400_000
+    stage_dormant_ms: int = 90 * 86_400_000
+    retention_ms: int = 30 * 86_400_000
 
 
 @dataclass(frozen=True)

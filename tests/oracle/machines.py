@@ -22,12 +22,14 @@ MANY_LINKS = 3
 
 
 class Machines(NamedTuple):
-    """The events that machines made, and why; events are told apart by type and offset."""
+    """The events that machines made, and why; events are told apart by type and offset. ``doubtful``: the clicks that
+    anything speaks against, whatever came later."""
 
     flagged: set[int]
     hasty: set[int]
     in_burst: set[int]
     suspected_optouts: set[int]
+    doubtful: set[int]
 
     def clicked(self, click: Event) -> bool:
         """Whether a machine made a click."""
@@ -45,7 +47,7 @@ def find_machines(
     """Judge the clicks and opt-outs of one shard. Offsets of clicks, and of opt-outs, are unique in it."""
     within = settings.machine_click_within_ms
     delivered = _by_customer(deliveries)
-    found = Machines({click.offset for click in clicks if is_flagged(click)}, set(), set(), set())
+    found = Machines({click.offset for click in clicks if is_flagged(click)}, set(), set(), set(), set())
     for same in _by_mail(clicks).values():
         sent = [event for event in delivered[same[0].customer] if _same_mail(same[0], event)]
         silent = [click for click in same if click.body.get("machine") is None]
@@ -54,6 +56,7 @@ def find_machines(
         unmasked = hasty | in_burst | found.flagged
         last_person = max((click.time for click in same if click.offset not in unmasked), default=-1)
         found.in_burst.update(in_burst)
+        found.doubtful.update(unmasked)
         found.hasty.update(
             click.offset
             for click in silent

@@ -35,6 +35,11 @@ _EMAIL = [
     "optouts_suspected",
 ]
 _CUSTOMERS = ["reached", "disengaged"]
+_STAGES = [
+    f"{word}_{stage}"
+    for word in ("stage", "became")
+    for stage in ("new", "active", "cooling", "dormant", "left", "returned")
+]
 _CARTS = [
     "carts_started",
     "carts_purchased",
@@ -63,9 +68,9 @@ _SUPPORT = [
 COUNTS: dict[str, list[str]] = {
     "campaign": [*_EMAIL, "lost_before"],
     "campaign_segment": _EMAIL,
-    "segment": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT],
+    "segment": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT, *_STAGES],
     "channel": _SUPPORT,
-    "all": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT],
+    "all": [*_EMAIL, *_CUSTOMERS, *_CARTS, *_SUPPORT, *_STAGES],
 }
 """Every count of every dimension; each of them is in each window, 0 included."""
 

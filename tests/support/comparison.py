@@ -8,9 +8,25 @@ from decimal import Decimal
 from typing import Any
 
 from stream_app.metrics.catalogue import WINDOWS
+from stream_app.settings import Settings
+from tests import oracle
 from tests.oracle.windows import Result
 
 Json = dict[str, Any]
+
+
+def oracle_settings(settings: Settings) -> oracle.Settings:
+    """The settings that matter to the oracle."""
+    return oracle.Settings(
+        settings.cart_timeout,
+        settings.chat_timeout,
+        settings.machine_click_within,
+        settings.campaign_segments,
+        settings.stage_new,
+        settings.stage_cooling,
+        settings.stage_dormant,
+        settings.retention,
+    )
 
 
 def to_ms(text: str) -> int:

@@ -37,6 +37,7 @@ from stream_app.state.tallies import KeyChange
 from stream_app.stations.base import Header
 from stream_app.stations.shard import StationHeader
 from tests import oracle
+from tests.support.comparison import oracle_settings
 from tests.support.stores import new_journal
 
 Json = dict[str, Any]
@@ -456,16 +457,11 @@ class Pipeline:
                     assert record.value is not None
                     yield oracle.Record(topic, number, record.offset, json.loads(record.value))
 
-    def batch(self, now_ms: int | Mapping[int, int] = oracle.END_OF_TIME) -> oracle.Result:
-        """What the oracle counts of all that was sent and not rejected."""
+    def batch(self, now_ms: int | Mapping[int, int] | None = None) -> oracle.Result:
+        """What the oracle counts of all that was sent and not rejected, as of the shards' watermarks or of a time."""
+        now_ms = self.watermarks() if now_ms is None else now_ms
         return oracle.compute(self.accepted(), settings=self.oracle_settings(), now_ms=now_ms)
 
     def oracle_settings(self) -> oracle.Settings:
         """The settings that matter to the oracle."""
-        settings = self.settings
-        return oracle.Settings(
-            settings.cart_timeout,
-            settings.chat_timeout,
-            settings.machine_click_within,
-            settings.campaign_segments,
-        )
+        return oracle_settings(self.settings)

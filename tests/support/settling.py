@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
-from stream_app.clock import HOUR_MS
+from stream_app.clock import DAY_MS, HOUR_MS
 from stream_app.sinks.tail import read_tail
 from tests.oracle import Record, compute
+from tests.support.comparison import oracle_settings
 from tests.support.programs import Installation, LastSnapshots, wait_until
 from tests.support.traffic import Sender, delivered, one_in_each
 
@@ -31,6 +32,11 @@ class Source(NamedTuple):
     offset: int
 
 
+def clear_of_midnight(watermark_ms: int) -> int:
+    """The same watermark, or a later one, that time by the clock takes across no day's end while a test looks."""
+    return watermark_ms if watermark_ms % DAY_MS < DAY_MS - HOUR_MS else watermark_ms + 2 * HOUR_MS
+
+
 def settle(
     place: Installation,
     sender: Sender,
@@ -43,11 +49,12 @@ def settle(
     ``others`` are accepted records that somebody else sent; ``without`` says which of the sender's do not count.
     """
     settings = place.settings
-    end_ms = newest_ms + settings.allowed_lateness + DEADLINES_MS
+    watermark_ms = clear_of_midnight(newest_ms + DEADLINES_MS)
+    end_ms = watermark_ms + settings.allowed_lateness
     sender.send(*(delivered(customer, end_ms) for customer in one_in_each(settings.partitions)))
     sender.flush()
     counted = [record for record in sender.records if place_of(place, record) not in without]
-    expected = compute([*counted, *others], now_ms=end_ms - settings.allowed_lateness)
+    expected = compute([*counted, *others], settings=oracle_settings(settings), now_ms=watermark_ms)
     snapshots = LastSnapshots(place.address, settings.prefix, settings.partitions)
     try:
         snapshots.wait_until_exact(expected, 60)

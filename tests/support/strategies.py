@@ -41,8 +41,10 @@ def examples(share: float = 1.0) -> settings:
 
 @cache
 def world_settings(**changes: Any) -> Settings:
-    """Settings with short timeouts, each made once: they never change, and making them takes a fifth of an example."""
-    values = {"cart_timeout": CART_TIMEOUT_MS, "chat_timeout": CHAT_TIMEOUT_MS, **changes}
+    """Settings with short timeouts, and stages that the days of a small world reach. Each is made once: they never change,
+    and making them takes a fifth of an example."""
+    days = {"stage_new": DAY_MS, "stage_cooling": DAY_MS, "stage_dormant": 2 * DAY_MS}
+    values = {"cart_timeout": CART_TIMEOUT_MS, "chat_timeout": CHAT_TIMEOUT_MS, **days, **changes}
     return Settings(**values)
 
 

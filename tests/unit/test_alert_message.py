@@ -274,7 +274,7 @@ ENDED = {"state": "resolved", "ended_at_ms": START + 80 * MINUTE_MS, "as_of_ms":
         ),
         (
             changed(LOST, **ENDED, opted_out=True),
-            "Resolved after 1 h 20 min: customer c-1 has opted out, so there is no risk left to watch.",
+            "Resolved after 1 h 20 min: customer c-1 has left, by an opt-out or a complaint: there is no risk left to watch.",
         ),
     ],
 )
@@ -326,4 +326,7 @@ def test_a_campaign_in_a_segment_is_told_by_both_names() -> None:
 
 def test_reasons_of_an_optout_come_first() -> None:
     over = changed(LOST, **ENDED, opted_out=True)
-    assert reasons(over) == ["the customer has opted out: a fact, and no longer a risk", *LOST.reasons]
+    assert reasons(over) == [
+        "the customer has left, by an opt-out or a complaint: a fact, and no longer a risk",
+        *LOST.reasons,
+    ]

@@ -31,7 +31,7 @@ from stream_app.settings import SettingsError, load_settings
 from stream_app.state.customers import Customer
 from stream_app.state.habits import PERIOD_MS, PERIODS, Habits
 from stream_app.state.prediction import Prediction
-from stream_app.state.review import AT_ONCE, BETWEEN_ROUNDS_MS, Review
+from stream_app.state.review import AT_ONCE, Review
 from stream_app.state.shelf import Shelf
 from stream_app.stations.customer_watch import CustomerWatch
 from stream_app.worker import check_learning
@@ -229,13 +229,24 @@ def test_everyone_at_rest_has_a_turn_in_a_round_and_no_flush_takes_more_than_its
         shelf.changed(f"u:{name}", 1)
         shelf.changed(f"t:{name}", 1)
     shelf.write_down()
-    review = Review(shelf.slices, "u:", START)
-    assert not review.is_due(START + BETWEEN_ROUNDS_MS - 1)
-    taken = []
-    while review.is_due(START + BETWEEN_ROUNDS_MS):
-        taken.append(review.take(START + BETWEEN_ROUNDS_MS))
-    assert max(map(len, taken)) <= AT_ONCE
-    assert sorted(name for turn in taken for name in turn) == sorted(names)
+    review = Review(shelf.slices, "u:")
+    assert not review.is_due(-1), "nothing is known of the time"
+    for day in (20_000, 20_001):
+        taken = []
+        while review.is_due(day):
+            taken.append(review.take(day))
+        assert max(map(len, taken)) <= AT_ONCE
+        assert sorted(name for turn in taken for name in turn) == sorted(names)
+
+
+def test_a_day_that_ends_amid_a_round_begins_another_for_all() -> None:
+    shelf = Shelf()
+    for number in range(AT_ONCE + 1):
+        shelf.changed(f"u:c-{number}", 1)
+    shelf.write_down()
+    review = Review(shelf.slices, "u:")
+    assert len(review.take(20_000)) == AT_ONCE
+    assert [len(review.take(20_001)) for _ in range(4)] == [1, AT_ONCE, 1, 0]
 
 
 # --- Alerts ---
@@ -317,7 +328,8 @@ def test_what_is_told_of_a_customer_goes_through_what_was_learned() -> None:
     learning = begin_learning(shelf, MODEL, 400 * DAY_MS, START - 100 * DAY_MS)
     assert learning is not None
     watches = [
-        CustomerWatch(Rules((), CHURN), AlertDesk(Shelf(), Rules((), CHURN)), one) for one in (None, learning)
+        CustomerWatch(Rules((), CHURN), AlertDesk(Shelf(), Rules((), CHURN)), load_settings(), one)
+        for one in (None, learning)
     ]
     before = [watch.assess({"c": customer}, START).risks for watch in watches]
     assert before[0] == before[1] and before[0][0].segment == "new"

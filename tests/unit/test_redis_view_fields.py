@@ -96,6 +96,7 @@ def test_every_key_has_its_type() -> None:
 
 
 def test_a_customer_below_the_lowest_band_leaves_the_ranking() -> None:
-    first, fields, _ = commands_of(CustomerRisk("c", 0.1, None, (), 0, "vip"), "", 0)
+    first, fields, _ = commands_of(CustomerRisk("c", 0.1, None, (), 0, "vip", "left"), "", 0)
     assert first == ("ZREM", "churn", "c")
     assert fields[fields.index("band") + 1] == ""
+    assert fields[fields.index("stage") + 1] == "left"

@@ -220,6 +220,12 @@ MISTAKES = [
         'rule "spike": metric = "purchased_value" is unknown; did you mean "carts_purchased"?',
     ),
     (
+        "metric_is_a_balance",
+        6,
+        'rule "spike": metric = "stage_cooling" goes down as well as up, and rules judge what only happens; did you mean '
+        '"became_cooling"?',
+    ),
+    (
         "count_not_in_dimension",
         6,
         'rule "spike": metric = "complaints" does not exist in dimension "channel"; use it in one of all, campaign, '
