@@ -104,7 +104,7 @@ class Shard:
         self._rounds = Rounds()
         self._stages = StageCounts(self._tallies, settings)
         self._review = Review(shelf.slices, CUSTOMER_KIND)
-        self._reviewed: list[str] = []
+        self._reviewed: dict[str, Customer] = {}
         self._dead_letters: list[DeadLetter] = []
         self._changed_customers: dict[str, Customer] = {}
         self.duplicates = 0
@@ -195,13 +195,12 @@ class Shard:
     def take_reviewed(self) -> dict[str, Customer]:
         """The customers that the last flush looked at, without those about to be forgotten; they are not to be changed."""
         horizon_ms = self.watermark.current_ms - self._settings.retention
-        found = {}
-        reviewed, self._reviewed = self._reviewed, []
-        for name in reviewed:
-            customer = self.customers.peek(name)
-            if customer is not None and customer.last_seen_ms >= horizon_ms:
-                found[name] = customer
-        return found
+        reviewed, self._reviewed = self._reviewed, {}
+        return {
+            name: customer
+            for name, customer in reviewed.items()
+            if customer.last_seen_ms >= horizon_ms and name not in self._changed_customers
+        }
 
     def key_changes(self, changes: Iterable[tuple[str, bytes | None]]) -> list[KeyChange]:
         """What an earlier epoch changed of the counts, to be published again after a crash."""
@@ -293,11 +292,13 @@ class Shard:
         for changed in self._changed_customers.values():
             if changed.stages.awaits(last_day):
                 self._stages.advance(changed, last_day)
-        self._reviewed = self._review.take(last_day)
-        for name in self._reviewed:
+        for name in self._review.take(last_day):
             customer = self.customers.peek(name)
-            if customer is not None and self._stages.advance(customer, last_day):
+            if customer is None:
+                continue
+            if self._stages.advance(customer, last_day):
                 self.customers.put(name, customer)
+            self._reviewed[name] = customer
 
     def _load_customer(self, customer_id: str) -> Customer:
         customer = self.customers.get(customer_id)
