@@ -24,6 +24,9 @@ KAFKA := .cache/kafka
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of programs. Each reads what the first one compiled, also where the environment would have
+# every one compile anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The stamp holds the directory it was made in: a checkout that moved is set up again, as a venv cannot move.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))

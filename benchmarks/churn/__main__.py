@@ -2,8 +2,9 @@
 
 Events are replayed through the worker's code up to a day, everyone is scored, and what came true afterwards is looked up
 in a second replay, up to the end of the horizon. Customers are split in two by a hash of their ids: weights are fitted on
-one half, and every figure printed is of the other, beside simple rules and the weights that ship. Run it on other
-histories with ``--events FILE --as-of DAY --days N``, and on purchases in CDNOW's form with ``--cdnow FILE``. With
+one half, and every figure printed is of the other, beside simple rules and the weights that ship; one line is of the halves
+exchanged, which tells how much of a figure is the luck of the split. Run it on other histories with ``--events FILE
+--as-of DAY --days N``, and on purchases in CDNOW's form with ``--cdnow FILE``; ``--as-of`` can be given again. With
 ``--learning`` the history is replayed with weights that are off, to see what learning from outcomes makes of them.
 """
 
@@ -47,14 +48,17 @@ def main() -> None:
     if options.learning:
         report_learning(_there(newsletter), settings)
         return
+    as_of_days = options.as_of or [_day("2019-09-01")]
     if options.events or not options.cdnow:
         arrivals = list(events(_there(newsletter)))
-        report(newsletter.name, settings, arrivals, options.as_of, options.days, given)
+        for as_of_ms in as_of_days:
+            report(newsletter.name, settings, arrivals, as_of_ms, options.days, given)
     if options.cdnow or not options.events:
         path = _there(options.cdnow or SHARED_DATA / "cdnow" / "CDNOW_master.txt")
-        as_of = options.as_of if options.cdnow else _day("1997-10-01")
+        arrivals = list(purchases(path))
         days = options.days if options.cdnow else 39 * 7
-        report(path.name, settings, list(purchases(path)), as_of, days, given)
+        for as_of_ms in as_of_days if options.cdnow else [_day("1997-10-01")]:
+            report(path.name, settings, arrivals, as_of_ms, days, given)
 
 
 def _there(path: Path) -> Path:
@@ -71,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--events", type=Path, help="NDJSON of the contract's events, plain or gzipped")
     arguments.add_argument("--cdnow", type=Path, help="purchases as CDNOW_master.txt has them")
     arguments.add_argument(
-        "--as-of", type=_day, default=_day("2019-09-01"), help="the first day that is foretold"
+        "--as-of", type=_day, action="append", help="the first day that is foretold; can be given again"
     )
     arguments.add_argument("--days", type=int, default=120, help="how many days are foretold")
     arguments.add_argument("--model", type=Path, help="score with these weights too")
@@ -114,10 +118,10 @@ def report(
     known = customers_at(settings, arrivals, as_of_ms)
     replay_seconds = time.process_time() - began
     examples = list(examples_at(settings, arrivals, as_of_ms, horizon_ms))
-    fitted = fit_model(
-        [one for one in examples if not is_held_out(one.customer_id)], shipped_model(), horizon_ms
-    )
     half = [one for one in examples if is_held_out(one.customer_id)]
+    rest = [one for one in examples if not is_held_out(one.customer_id)]
+    fitted = fit_model(rest, shipped_model(), horizon_ms)
+    exchanged = fit_model(half, shipped_model(), horizon_ms)
     left = sum(customer.opted_out and is_held_out(name) for name, customer in known.items())
     day = datetime.fromtimestamp(as_of_ms / 1000, UTC).date()
     print(f"\n{name}, as of {day}, silence over {days} days; {len(half):,} customers held out")
@@ -141,6 +145,13 @@ def report(
                     **({"given": given} if given else {}),
                 },
             )
+            scored = [
+                (assess(one.facts, exchanged).score, one.was_silent)
+                for one in rest
+                if one.facts.is_buyer == is_buyer
+            ]
+            if scored:
+                print(f"    halves exchanged: AUC {auc(scored) or 0:.4f}, Brier score {brier(scored):.4f}")
 
 
 def _compare(some: Sequence[Example], is_buyer: bool, left: int, models: dict[str, ChurnModel]) -> None:

@@ -13,7 +13,7 @@ import gzip
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -35,6 +35,7 @@ LOOK_SECONDS = 1.0
 ALERTS_SECONDS = 0.5
 """So often at most alerts are read, however fast they change."""
 _SHORTEST_PAUSE_SECONDS = 0.05
+_FIRST_LOOK_SECONDS = 3.0  # for so long a viewer waits for a console that has just begun
 CHANGES_KEPT = 60
 _WAITING_FOR_ONE = 20  # changes that a slow viewer may be behind
 _GZIP_LEVEL = 4
@@ -58,6 +59,8 @@ class Hub:
         self._whole: tuple[int, bytes] | None = None
         self._looked_at_ms: int | None = None
         self._problems: dict[str, str] = {}
+        self._unseen = {"numbers", "alerts"}
+        self._has_looked = asyncio.Event()
 
     @property
     def problem(self) -> str:
@@ -75,8 +78,12 @@ class Hub:
             tasks.create_task(_again_and_again(self._look_at_numbers, LOOK_SECONDS))
             tasks.create_task(_again_and_again(self._look_at_alerts, ALERTS_SECONDS))
 
-    def whole(self) -> bytes:
-        """Everything as JSON, compressed with gzip; made once for all who ask within a look."""
+    async def whole(self) -> bytes:
+        """Everything as JSON, compressed with gzip; made once for all who ask within a look. A console that has just begun
+        looks first, so that nobody takes what it does not know yet for calm."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await self._has_looked.wait()
         if self._whole is None or self._whole[0] != self._number:
             content = {"id": self._id(self._number), **self._moment(), **self._world.whole()}
             self._whole = self._number, gzip.compress(orjson.dumps(content), _GZIP_LEVEL)
@@ -141,11 +148,18 @@ class Hub:
             self._looked_at_ms = clock_ms
             change = self._world.take(seen, clock_ms)
         self._tell(change)
+        self._note_look("numbers")
 
     async def _look_at_alerts(self) -> None:
         seen = await self._noting_problems("alerts", self._reader.alerts())
         if seen is not None and (change := self._world.take_alerts(seen, now_ms())):
             self._tell(change)
+        self._note_look("alerts")
+
+    def _note_look(self, part: str) -> None:
+        self._unseen.discard(part)
+        if not self._unseen:
+            self._has_looked.set()
 
     async def _noting_problems(self, part: str, reading: Awaitable[Found]) -> Found | None:
         """What is read; None where Redis cannot be read, of which the log and every viewer are told."""

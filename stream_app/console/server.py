@@ -150,7 +150,7 @@ class ConsoleServer(Site):
         return response
 
     async def _world(self, request: web.Request) -> web.Response:
-        return _json(self._hub.whole(), {"Content-Encoding": "gzip"})
+        return _json(await self._hub.whole(), {"Content-Encoding": "gzip"})
 
     async def _about(self, request: web.Request) -> web.Response:
         return _json(self._about_us)

@@ -7,13 +7,13 @@ setting means the same everywhere. Beside the flow; nothing is connected here.
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import redis.asyncio
-from redis.connection import HiredisRespSerializer
-
 from stream_app.settings import ENV_PREFIX, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 CONNECT_SECONDS = 8.0
 """How long a program that a person waits for tries to reach a server before it says so."""
@@ -130,16 +130,16 @@ def _load_own_certificate(context: ssl.SSLContext, settings: Settings) -> None:
         ) from None
 
 
-class _PackedInC:
-    """A connection to Redis that packs its commands as the synchronous client does where hiredis is there."""
+def pack_in_c(client: Redis) -> None:
+    """Let an asynchronous client pack its commands with hiredis, which by itself only reads with it."""
+    # Here, as most commands speak to Kafka only, and Redis's client is slow to import.
+    from redis.connection import HiredisRespSerializer
 
-    def pack_command(self, *arguments: Any) -> list[bytes]:
-        """A command in Redis's protocol."""
-        packed: list[bytes] = HiredisRespSerializer().pack(*arguments)
+    pack = HiredisRespSerializer().pack
+
+    def pack_command(connection: object, *arguments: Any) -> list[bytes]:
+        packed: list[bytes] = pack(*arguments)
         return packed
 
-
-def pack_in_c(client: redis.asyncio.Redis) -> None:
-    """Let an asynchronous client pack its commands with hiredis, which by itself only reads with it."""
     pool = client.connection_pool
-    pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
+    pool.connection_class = type("PackedInC", (pool.connection_class,), {"pack_command": pack_command})

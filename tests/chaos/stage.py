@@ -21,7 +21,7 @@ from stream_app.ingest.topics import ALERT_TOPICS
 from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_VALUE, PARTITIONS, Traffic
 from tests.oracle import Result, compute
-from tests.support.comparison import differences, to_ms
+from tests.support.comparison import agree, differences, to_ms
 from tests.support.programs import (
     Crew,
     Installation,
@@ -100,11 +100,15 @@ class Stage:
     def _wait_until_exact(self, expected: Result, seconds: float) -> None:
         """Wait until every window of every key is that of the oracle; fails with what differs."""
         deadline = time.monotonic() + seconds
-        while (wrong := differences(self.probe.counted(), expected)) and time.monotonic() < deadline:
+        while not agree(counted := self.probe.counted(), expected):
+            if time.monotonic() >= deadline:
+                wrong = differences(counted, expected)
+                shown = "\n".join(wrong[:20])
+                watermark = counted.get("all:all", {}).get("watermark")
+                raise AssertionError(
+                    f"{len(wrong)} differences after {seconds} s, watermark {watermark}:\n{shown}"
+                )
             time.sleep(LOOK_AGAIN_SECONDS)
-        shown = "\n".join(wrong[:20])
-        watermark = self.probe.counted().get("all:all", {}).get("watermark")
-        assert not wrong, f"{len(wrong)} differences after {seconds} s, watermark {watermark}:\n{shown}"
 
     def _assert_dead_letters(self) -> None:
         """Every bad record is a dead letter, once, and nothing else is. A producer whose connection breaks may have

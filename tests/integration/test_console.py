@@ -189,6 +189,23 @@ async def test_a_viewer_goes_on_where_it_was_or_begins_anew(shown: Shown) -> Non
         await asyncio.gather(looking, return_exceptions=True)
 
 
+async def test_a_console_that_has_just_begun_looks_before_it_answers(shown: Shown) -> None:
+    shown.clear()
+    shown.campaign("spring-sale")
+    shown.alert("early-1")
+    hub = Hub(shown.settings, load_rules(None))
+    asked = asyncio.create_task(hub.whole())
+    await asyncio.sleep(0)
+    looking = asyncio.create_task(hub.run())
+    try:
+        world = json.loads(gzip.decompress(await asked))
+        assert world["campaigns"].keys() == {"spring-sale"}
+        assert [alert["fingerprint"] for alert in world["alerts"]] == ["early-1"]
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
 async def test_an_alert_does_not_wait_for_the_numbers(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_app.console.hub.LOOK_SECONDS", 3600.0)
     shown.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,9 +20,19 @@ def to_ms(text: str) -> int:
 
 def differences(snapshots: Mapping[str, Json], expected: Result) -> list[str]:
     """One line for every key that is missing or surplus, and every count that differs."""
+    return list(_each_difference(snapshots, expected))
+
+
+def agree(snapshots: Mapping[str, Json], expected: Result) -> bool:
+    """Whether nothing differs. Ask this while waiting: what is not counted yet is found at the first key, whereas
+    all that differs takes a look at every event for every window."""
+    return next(_each_difference(snapshots, expected), None) is None
+
+
+def _each_difference(snapshots: Mapping[str, Json], expected: Result) -> Iterator[str]:
     keys = {f"{dimension}:{key}" for dimension, key in expected.keys()}  # noqa: SIM118 - a method of its own
-    lines = [f"{key}: no snapshot" for key in sorted(keys - snapshots.keys())]
-    lines += [f"{key}: not in the batch" for key in sorted(snapshots.keys() - keys)]
+    yield from (f"{key}: no snapshot" for key in sorted(keys - snapshots.keys()))
+    yield from (f"{key}: not in the batch" for key in sorted(snapshots.keys() - keys))
     for name in sorted(keys & snapshots.keys()):
         dimension, _, key = name.partition(":")
         snapshot = snapshots[name]
@@ -32,8 +42,7 @@ def differences(snapshots: Mapping[str, Json], expected: Result) -> list[str]:
                 wanted = expected.total(dimension, key)
             else:
                 wanted = expected.window(dimension, key, as_of_ms, WINDOWS[window])
-            lines += _count_differences(f"{name} {window}", view["counts"], wanted)
-    return lines
+            yield from _count_differences(f"{name} {window}", view["counts"], wanted)
 
 
 def _count_differences(place: str, counts: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterable[str]:

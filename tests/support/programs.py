@@ -17,15 +17,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import orjson
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_app.settings import Settings, load_settings
 from tests.oracle.windows import Result
-from tests.support.comparison import differences
+from tests.support.comparison import agree, differences
 
 ROOT = Path(__file__).parents[2]
 
 Json = dict[str, Any]
+
+EMPTY_FETCH_MS = 250
+"""How long a broker keeps a fetch for which there is nothing. New records end the wait; asking more often only takes
+time from what is tested, as every reader asks all the time."""
 
 
 @contextmanager
@@ -223,7 +228,7 @@ class TopicReader:
         self._consumer = KafkaConsumer(
             bootstrap_servers=address,
             enable_auto_commit=False,
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=EMPTY_FETCH_MS,
             max_partition_fetch_bytes=max_bytes,
         )
         self._places = [TopicPartition(topic, number) for number in range(partitions)]
@@ -249,6 +254,16 @@ class TopicReader:
         ends = {place: self._consumer.highwater(place) for place in self._places}
         return all(end is not None and self._consumer.position(p) >= end for p, end in ends.items())
 
+    def read_to_end(self, seconds: float = 30.0) -> list[Any]:
+        """All records, once every partition has been read to its end: a fetch that brings none may just be slow."""
+
+        def ended() -> bool:
+            self.read()
+            return self.is_at_end
+
+        wait_until(ended, seconds, "the topic is read to its end")
+        return self.records
+
     def close(self) -> None:
         self._consumer.close()
 
@@ -263,7 +278,7 @@ class LastSnapshots(TopicReader):
     def update(self) -> dict[str, Json]:
         """Read what is new; returns the last of each key."""
         for record in self.read():
-            self.by_key[record.key.decode()] = json.loads(record.value)
+            self.by_key[record.key.decode()] = orjson.loads(record.value)
         return self.by_key
 
     def total(self, key: str, count: str) -> Any:
@@ -279,11 +294,11 @@ class LastSnapshots(TopicReader):
     def wait_until_exact(self, expected: Result, seconds: float) -> None:
         """Wait until every window of every key is that of the oracle; fails with what differs."""
         deadline = time.monotonic() + seconds
-        while (wrong := differences(self.update(), expected)) and time.monotonic() < deadline:
-            pass
-        if wrong:
-            shown = "\n".join(wrong[:20])
-            raise AssertionError(f"{len(wrong)} differences after {seconds} s:\n{shown}")
+        while not agree(self.update(), expected):
+            if time.monotonic() >= deadline:
+                wrong = differences(self.by_key, expected)
+                shown = "\n".join(wrong[:20])
+                raise AssertionError(f"{len(wrong)} differences after {seconds} s:\n{shown}")
 
 
 def headers_of(record: Any) -> dict[str, str]:

@@ -143,6 +143,7 @@ def test_what_the_worker_passes_over_does_not_stop_a_line(field: bytes, content:
 @given(st.one_of(st.binary(max_size=200), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*OPENED, "type", "data", "specversion"]), inner),
+    max_leaves=10,
 ).map(lambda value: json.dumps(value).encode())))  # fmt: skip
 def test_whatever_a_line_holds_it_is_accepted_by_the_worker_or_refused(line: bytes) -> None:
     customer_of(line)

@@ -93,6 +93,7 @@ def project_files() -> tuple[Path, ...]:
     return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
 
 
+@cache
 def modules() -> dict[str, str]:
     """Every module of the package, by its dotted name below the package, with its source."""
     found = {}
@@ -103,6 +104,13 @@ def modules() -> dict[str, str]:
     return found
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """A module's syntax tree, made once for all rules, which only look at it."""
+    return ast.parse(source)
+
+
+@cache
 def fits(module: str, entry: str) -> bool:
     """Whether a module is a table's entry or inside it."""
     parts = module.split(".")[: entry.count(".") + 1]
@@ -139,7 +147,7 @@ def imports(module: str, tree: ast.AST, known: set[str]) -> Iterator[tuple[int, 
 
 
 def has_docstring(module: str, source: str) -> Iterator[str]:
-    if not ast.get_docstring(ast.parse(source)):
+    if not ast.get_docstring(parsed(source)):
         yield f"{module}: no docstring; say what it is for and where it stands in the flow"
 
 
@@ -149,7 +157,7 @@ def is_short(module: str, source: str) -> Iterator[str]:
 
 
 def functions_are_short(module: str, source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, Function):
             first = node.body[0]
             has_doc = ast.get_docstring(node, clean=False) is not None
@@ -165,7 +173,7 @@ def is_finished(module: str, source: str) -> Iterator[str]:
 
 
 def swallows_nothing(module: str, source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ExceptHandler):
             idle = all(isinstance(step, ast.Pass | ast.Continue) or is_ellipsis(step) for step in node.body)
             if node.type is None:
@@ -183,7 +191,7 @@ def swallows_nothing(module: str, source: str) -> Iterator[str]:
 def reads_no_clock(module: str, source: str) -> Iterator[str]:
     if any(fits(module, entry) for entry in CLOCK_IN):
         return
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and (last_name(node.value), node.attr) in CLOCKS:
             yield f"{module}:{node.lineno}: {ast.unparse(node)}; time is an argument, or comes from clock"
         elif isinstance(node, ast.ImportFrom):
@@ -198,7 +206,7 @@ def imports_one_way(module: str, source: str) -> Iterator[str]:
     if here is None:
         yield f"{module}: in no layer; give it a place in ORDER"
         return
-    for line, name in imports(module, ast.parse(source), known):
+    for line, name in imports(module, parsed(source), known):
         if name.split(".")[0] != PACKAGE:
             continue
         target = name.removeprefix(PACKAGE).lstrip(".")
@@ -210,7 +218,7 @@ def imports_one_way(module: str, source: str) -> Iterator[str]:
 def leaves_faust_alone(module: str, source: str) -> Iterator[str]:
     if any(fits(module, entry) for entry in FAUST_IN):
         return
-    for line, name in imports(module, ast.parse(source), set()):
+    for line, name in imports(module, parsed(source), set()):
         if name.split(".")[0] == "faust":
             yield f"{module}:{line}: imports {name}; only {', '.join(FAUST_IN)} may"
 

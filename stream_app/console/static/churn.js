@@ -60,8 +60,8 @@ function worstTable() {
       cell: ({ segment }) => (segment ? linkTo("segment", segment) : dash("no event of theirs has named a segment")) },
     { name: "stage", label: "Stage", kind: "text", sort: ({ stage }) => stage,
       cell: ({ stage }) => (stage ? spoken(stage) : dash("the customer is at no stage yet")) },
-    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
     { name: "last_seen", label: "Last seen", kind: "number", sort: ({ last_seen: at }) => at, cell: ({ last_seen: at }) => time(at) },
+    { name: "reasons", label: "Why", kind: "text wide", cell: ({ reasons }) => (reasons.length ? h("bdi", {}, readable(reasons.join("; "))) : dash("no reason is known")) },
   ], { sortedBy: "score", atOnce: 20 });
   const choice = h("select", { id: "at-risk-segment", "aria-label": "Segment of the customers at risk", onchange: () => choose(choice.value) });
   let chosen = "";

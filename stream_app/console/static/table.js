@@ -14,7 +14,7 @@ export function table(caption, columns, { sortedBy, descending = true, atOnce = 
   const headings = columns.map((column) =>
     h("th", { scope: "col", class: column.kind, title: column.title },
       column.sort ? h("button", { type: "button", onclick: () => sortBy(column) }, column.label) : column.label));
-  const more = h("button", { type: "button", class: "more", onclick: () => { most += atOnce; draw(); } });
+  const more = h("button", { type: "button", class: "more", hidden: true, onclick: () => { most += atOnce; draw(); } });
   const empty = h("p", { class: "quiet none" });
   const element = h("div", { class: "table" },
     h("table", {}, h("caption", { class: "hidden" }, caption), h("thead", {}, h("tr", {}, headings)), body), empty, more);
