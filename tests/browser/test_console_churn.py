@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.select import Select
 
+from stream_app.metrics.catalogue import COUNT_BY_NAME
 from tests.browser.test_console import open_page, seen, text_of
 from tests.support.console_stage import ConsoleProcess, Shown
 from tests.support.programs import wait_until
@@ -29,6 +32,38 @@ def column(driver: Chrome, place: str, label: str) -> list[str]:
         row => [...row.children].find(cell => cell.dataset.label === arguments[1])?.textContent)"""
     found: list[str] = driver.execute_script(script, place, label)
     return found
+
+
+def test_the_stages_that_the_page_names_are_the_catalogues() -> None:
+    named = {f"{kind}_{stage}" for stage in STAGES for kind in ("stage", "became")}
+    assert {name for name in COUNT_BY_NAME if name.startswith(("stage_", "became_"))} == named
+
+
+def test_customers_by_stage_and_by_segment(
+    chrome: Chrome, shown: Shown, console: ConsoleProcess, picture: Callable[[str], None]
+) -> None:
+    everybody = {f"stage_{stage}": 1000 * place for place, stage in enumerate(STAGES)}
+    shown.key("all:all", everybody | {"became_cooling": 41})
+    shown.key("segment:premium", {"stage_active": 321, "became_active": 7, "reached": 400, "disengaged": 4})
+    shown.key("segment:basic", {"stage_active": 12, "stage_left": 3})
+    shown.customer("c-1", 0.95, "lost", segment="premium")
+    open_page(chrome, console, "churn")
+    wait_until(
+        lambda: column(chrome, "#segments", "Segment") == ["basic", "premium"], 5, "the segments are there"
+    )
+    strip = figures(chrome, "#stages")
+    assert strip["Cooling"] == "2,000 +41 in 24 h" and strip["Returned"] == "5,000 +0 in 24 h"
+    assert column(chrome, "#segments", "Active") == ["12 +0", "321 +7"] and column(
+        chrome, "#segments", "Left"
+    ) == [
+        "3 +0",
+        "0 +0",
+    ]
+    assert column(chrome, "#segments", "Lost") == ["0", "1"]
+    assert column(chrome, "#segments", "Gone for good") == ["—", "1.00 %"]
+    picture("churn")
+    shown.key("segment:premium", {"stage_active": 322, "became_active": 8})
+    wait_until(lambda: column(chrome, "#segments", "Active")[1] == "322 +8", 5, "a move is seen")
 
 
 def test_what_the_workers_do_not_tell_is_a_dash_with_its_reason(

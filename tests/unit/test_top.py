@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.cli_watch import Sort, Window
-from stream_app.figures import Numbers
+from stream_app.figures import STAGES, Numbers, stage_words
+from stream_app.top.description import describe
 from stream_app.top.pace import OVER_MS, Pace
 from stream_app.top.panels import Scene, no_campaign, severities, watermark_delay_ms
 from stream_app.top.reading import Look, Worker
@@ -108,6 +109,18 @@ def test_the_watermark_is_as_late_as_the_slowest_worker_and_workers_without_even
     fast = worker(1)._replace(watermark_ms=50_000)
     assert watermark_delay_ms(Look(0, workers=(fast, slow, worker(1)), lateness_ms=2_000), 60_000) == 48_000
     assert watermark_delay_ms(Look(0, workers=(worker(1),)), 60_000) is None
+
+
+def test_the_stages_are_told_with_the_moves_of_a_day_or_not_at_all() -> None:
+    assert STAGES == ("new", "active", "cooling", "dormant", "left", "returned")
+    assert stage_words(Numbers({"as_of": "x"})) == "–"
+    held = Numbers(
+        {"total.stage_new": "1200", "24h.became_new": "31", "total.stage_left": "4", "24h.became_left": "0"}
+    )
+    assert stage_words(held) == "1,200 new (+31), 4 left"
+    told = describe(Scene(Look(0, everything=held), View(), 0))["churn"]
+    assert told["stages"]["new"] == {"customers": 1200, "became_within_24h": 31}
+    assert told["stages"]["cooling"] == {"customers": None, "became_within_24h": None}
 
 
 def test_what_is_held_back_is_known_once_a_worker_tells_it() -> None:
