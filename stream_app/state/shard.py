@@ -292,6 +292,7 @@ class Shard:
         for changed in self._changed_customers.values():
             if changed.stages.awaits(last_day):
                 self._stages.advance(changed, last_day)
+        self._reviewed = {}
         for name in self._review.take(last_day):
             customer = self.customers.peek(name)
             if customer is None:
