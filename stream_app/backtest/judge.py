@@ -22,6 +22,7 @@ from stream_app.metrics.partials import Partial
 from stream_app.settings import Settings
 from stream_app.state.customers import Customer
 from stream_app.state.shelf import Drawer
+from stream_app.state.stage_counts import MOVES
 from stream_app.stations.customer_watch import CustomerWatch
 
 _NEVER_MS = 1 << 62
@@ -46,6 +47,8 @@ class Judge:
         self._model = rules.churn.model if rules.churn else shipped_model()
         self._emptied_at_ms = 0
         self._changes: list[AlertChange] = []
+        self.asks_for_stages = any(rule.metric in MOVES for rule in rules.rules)
+        """Whether a rule is about the moves of customers between stages."""
 
     def hear(self, word: Partial) -> None:
         """Take in what a shard tells."""

@@ -30,7 +30,7 @@ class _Rerun:
 
     def __init__(self, settings: Settings, clock_ms: int) -> None:
         self._shelf = TidyShelf()
-        self._shard = Shard(self._shelf, None, settings, clock_ms)
+        self._shard = Shard(self._shelf, None, settings, clock_ms, decides_stages=False)
         self._waiting: dict[str, list[Record]] = {}
         self._ends: Counter[str] = Counter()
         self._number = 0

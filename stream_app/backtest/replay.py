@@ -103,7 +103,8 @@ class Replay:
         self.first_ms = self._clock_ms = time_ms
         self._edge_ms = _edge_after(time_ms)
         partitions = range(self._settings.partitions)
-        self._shards = [_Shard(number, self._settings, time_ms) for number in partitions]
+        stages = any(judge.asks_for_stages for judge in self._judges)
+        self._shards = [_Shard(number, self._settings, time_ms, stages) for number in partitions]
 
     def _pass_time(self, until_ms: int) -> None:
         """Let the clock go on to the pane that a time is in."""
@@ -163,11 +164,12 @@ class Replay:
 class _Shard:
     """One shard, and what it has told the judges."""
 
-    def __init__(self, number: int, settings: Settings, clock_ms: int) -> None:
+    def __init__(self, number: int, settings: Settings, clock_ms: int, decides_stages: bool) -> None:
         self._number = number
+        self._decides_stages = decides_stages
         self._idle_timeout_ms = settings.idle_timeout
         self._shelf = TidyShelf()
-        self.shard = Shard(self._shelf, None, settings, clock_ms)
+        self.shard = Shard(self._shelf, None, settings, clock_ms, decides_stages=decides_stages)
         self._epoch = 0
         self._waiting: dict[str, list[Record]] = {}
         self._ends: Counter[str] = Counter()
@@ -212,18 +214,17 @@ class _Shard:
 
     def wakes_at_ms(self, clock_ms: int) -> int | None:
         """When, by the clock, the watermark can move although nothing comes: once the next topic falls silent. When all
-        are, it goes on by itself, and what is of interest is the end of the day, and the next deadline of a cart, chat or
-        ticket, if any."""
+        are, it goes on by itself, and what is of interest is the next deadline of a cart, chat or ticket, if any, and
+        where stages are asked for, the end of the day."""
         progress = self.shard.watermark.partitions.values()
         falls_silent = [one.last_arrival_ms + self._idle_timeout_ms for one in progress]
         if max(falls_silent) > clock_ms:
             return min(time_ms for time_ms in falls_silent if time_ms > clock_ms)
-        if not self.shard.accepted:
-            return None
         watermark_ms, deadline_ms = self.shard.watermark.current_ms, self.shard.next_deadline_ms
-        day_is_over_ms = over_at_ms(last_day_over(watermark_ms) + 1)
-        soonest_ms = day_is_over_ms if deadline_ms is None else min(day_is_over_ms, deadline_ms + 1)
-        return clock_ms + max(0, soonest_ms - watermark_ms)
+        due = [] if deadline_ms is None else [deadline_ms + 1]
+        if self._decides_stages and self.shard.accepted:
+            due.append(over_at_ms(last_day_over(watermark_ms) + 1))
+        return clock_ms + max(0, min(due) - watermark_ms) if due else None
 
 
 _END_OF_TIME_MS = 1 << 62

@@ -81,9 +81,11 @@ class Shard:
         settings: Settings,
         clock_ms: int,
         dead_already: Set[tuple[str, int]] = frozenset(),
+        decides_stages: bool = True,
     ) -> None:
         """Take up the state on a shelf; ``dead_already`` are the topic and offset of records that have
-        their dead letter, though the header does not know."""
+        their dead letter, though the header does not know. ``decides_stages`` is for a replay that nobody asks for stages:
+        a look at every customer for every day costs it more than the events do."""
         self._settings = settings
         self._most_bytes = settings.max_event_bytes
         self._dead_already = dead_already
@@ -102,6 +104,7 @@ class Shard:
         self._seen = {topic: SeenIds() for topic in INPUT_TOPICS}
         self._restore_seen()
         self._rounds = Rounds()
+        self._decides_stages = decides_stages
         self._stages = StageCounts(self._tallies, settings)
         self._review = Review(shelf.slices, CUSTOMER_KIND)
         self._reviewed: dict[str, Customer] = {}
@@ -190,7 +193,7 @@ class Shard:
 
     def review_is_due(self) -> bool:
         """Whether it is anyone's turn to be looked at although nothing came."""
-        return self._review.is_due(last_day_over(self.watermark.current_ms))
+        return self._decides_stages and self._review.is_due(last_day_over(self.watermark.current_ms))
 
     def take_reviewed(self) -> dict[str, Customer]:
         """The customers that the last flush looked at, without those about to be forgotten; they are not to be changed."""
@@ -277,7 +280,8 @@ class Shard:
         customer_id = event.customer_id
         customer = self._load_customer(customer_id)
         customer.see(time_ms, event.segment)
-        customer.stages.see(time_ms, event.segment)
+        if self._decides_stages:
+            customer.stages.see(time_ms, event.segment)
         self._handlers[type(event)](customer, event, time_ms)
         self._save_customer(customer_id, customer)
 
@@ -288,6 +292,8 @@ class Shard:
     def _decide_stages(self) -> None:
         """Decide the stages of those that are written down in any case, and of those whose turn it is; of these only
         who moves is written."""
+        if not self._decides_stages:
+            return
         last_day = last_day_over(self.watermark.current_ms)
         for changed in self._changed_customers.values():
             if changed.stages.awaits(last_day):

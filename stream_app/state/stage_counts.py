@@ -17,7 +17,10 @@ from stream_app.state.stages import Limits, Move, Stage, advance
 from stream_app.state.tallies import Tallies
 
 _AT: Final = {stage: slot_of(f"stage_{stage.word}") for stage in Stage if stage}
-_BECAME: Final = {stage: slot_of(f"became_{stage.word}") for stage in Stage if stage}
+_MOVE_NAMES: Final = {stage: f"became_{stage.word}" for stage in Stage if stage}
+_BECAME: Final = {stage: slot_of(name) for stage, name in _MOVE_NAMES.items()}
+MOVES: Final = frozenset(_MOVE_NAMES.values())
+"""The counts of moves to a stage, by name."""
 
 
 def holds_customers(total: Cell) -> bool:
