@@ -82,7 +82,9 @@ def served(place: Installation, tmp_path_factory: pytest.TempPathFactory) -> Ite
             has_time = all(
                 value(values, "watermark_delay_seconds", shard=str(n)) is not None for n in range(4)
             )
-            return text if is_counted and is_told and is_committed and is_seen and has_time else None
+            is_read = value(values, "lag_records") == 0
+            done = is_counted and is_told and is_committed and is_seen and has_time and is_read
+            return text if done else None
 
         yield wait_until(counted, 60, "everything is counted, told and committed")
     finally:
