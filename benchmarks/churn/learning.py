@@ -6,20 +6,19 @@ with the score as it was told at the time: with what had been learned by then, a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from stream_app.backtest.arrivals import Arrival, ArrivalClock
+from stream_app.backtest.intake import Intake
 from stream_app.backtest.tidy_shelf import TidyShelf
 from stream_app.churn.facts import facts_of
 from stream_app.churn.learning import Learning, begin_learning
 from stream_app.churn.model import ChurnModel, assess
 from stream_app.churn.quality import brier
 from stream_app.clock import DAY_MS, HOUR_MS, SECOND_MS
-from stream_app.ingest.dead_letter import Record
 from stream_app.settings import Settings
 from stream_app.state.customers import Customer
 from stream_app.state.shard import Shard
@@ -93,8 +92,7 @@ class _Run:
         assert learning is not None
         self._learning: Learning = learning
         self._model = model
-        self._waiting: dict[str, list[Record]] = {}
-        self._ends: Counter[str] = Counter()
+        self._intake = Intake()
         self._until_ms = start_ms + HOUR_MS
         self._told: dict[str, Told] = {}
         self.judged: list[Judged] = []
@@ -103,17 +101,11 @@ class _Run:
         """The next event."""
         if clock_ms >= self._until_ms:
             self._flush(clock_ms)
-        topic = arrival.topic
-        self._waiting.setdefault(topic, []).append(Record(self._ends[topic], arrival.key, arrival.value))
-        self._ends[topic] += 1
+        self._intake.take(arrival)
 
     def _flush(self, clock_ms: int) -> None:
-        waiting, self._waiting = self._waiting, {}
         self._until_ms = clock_ms + HOUR_MS
-        for topic in waiting:
-            self._shard.watermark.arrived(topic, self._ends[topic], clock_ms)
-        for topic, records in waiting.items():
-            self._shard.process(topic, records, clock_ms)
+        self._intake.apply(self._shard, clock_ms)
         self._shard.tick(clock_ms)
         self._learning.note(self._shard.flush().customers.values())
         self._shelf.tidy(self._shard.expired)

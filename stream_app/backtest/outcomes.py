@@ -8,15 +8,14 @@ the facts, because the first run has not seen it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from stream_app.backtest.arrivals import Arrival, ArrivalClock
+from stream_app.backtest.intake import Intake
 from stream_app.backtest.tidy_shelf import TidyShelf
 from stream_app.churn.facts import engaged_ms_of, facts_of
 from stream_app.churn.fit import Example
 from stream_app.clock import HOUR_MS
-from stream_app.ingest.dead_letter import Record
 from stream_app.settings import Settings
 from stream_app.state.customers import Customer
 from stream_app.state.shard import Shard
@@ -31,8 +30,7 @@ class _Rerun:
     def __init__(self, settings: Settings, clock_ms: int) -> None:
         self._shelf = TidyShelf()
         self._shard = Shard(self._shelf, None, settings, clock_ms, decides_stages=False)
-        self._waiting: dict[str, list[Record]] = {}
-        self._ends: Counter[str] = Counter()
+        self._intake = Intake()
         self._number = 0
         self._until_ms = clock_ms + HOUR_MS
 
@@ -40,20 +38,13 @@ class _Rerun:
         """Take the next event, which arrives when the clock shows this."""
         if clock_ms >= self._until_ms or self._number >= _MOST_WAITING:
             self.apply(clock_ms)
-        topic = arrival.topic
-        self._waiting.setdefault(topic, []).append(Record(self._ends[topic], arrival.key, arrival.value))
-        self._ends[topic] += 1
+        self._intake.take(arrival)
         self._number += 1
 
     def apply(self, clock_ms: int) -> None:
-        """Apply what waits, and let time go on to the clock's. All topics are known to have something first, so that none
-        is passed by."""
-        waiting, self._waiting, self._number = self._waiting, {}, 0
-        self._until_ms = clock_ms + HOUR_MS
-        for topic in waiting:
-            self._shard.watermark.arrived(topic, self._ends[topic], clock_ms)
-        for topic, records in waiting.items():
-            self._shard.process(topic, records, clock_ms)
+        """Apply what waits, and let time go on to the clock's."""
+        self._number, self._until_ms = 0, clock_ms + HOUR_MS
+        self._intake.apply(self._shard, clock_ms)
         self._shard.tick(clock_ms)
         self._shard.flush()
         self._shelf.tidy(self._shard.expired)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.backtest.arrivals import Arrival, ArrivalClock
+from stream_app.backtest.intake import Intake
 from stream_app.backtest.judge import Judge
 from stream_app.backtest.tidy_shelf import TidyShelf
-from stream_app.ingest.dead_letter import Record
 from stream_app.metrics.catalogue import PANE_MS
 from stream_app.metrics.partials import KeyPartial, Partial, decode_partial, pack
 from stream_app.settings import Settings
@@ -171,23 +171,16 @@ class _Shard:
         self._shelf = TidyShelf()
         self.shard = Shard(self._shelf, None, settings, clock_ms, decides_stages=decides_stages)
         self._epoch = 0
-        self._waiting: dict[str, list[Record]] = {}
-        self._ends: Counter[str] = Counter()
+        self._intake = Intake()
         self._told_watermark_ms = 0
 
     def take(self, arrival: Arrival) -> None:
         """Note a record that has arrived."""
-        topic = arrival.topic
-        self._waiting.setdefault(topic, []).append(Record(self._ends[topic], arrival.key, arrival.value))
-        self._ends[topic] += 1
+        self._intake.take(arrival)
 
     def apply(self, clock_ms: int) -> None:
-        """Apply what has arrived. All topics are known to have something first, so that none is passed by."""
-        waiting, self._waiting = self._waiting, {}
-        for topic in waiting:
-            self.shard.watermark.arrived(topic, self._ends[topic], clock_ms)
-        for topic, records in waiting.items():
-            self.shard.process(topic, records, clock_ms)
+        """Apply what has arrived."""
+        self._intake.apply(self.shard, clock_ms)
 
     def flush(self) -> ShardFlush | None:
         """What has changed since the last flush, if anything has."""
