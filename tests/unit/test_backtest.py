@@ -242,6 +242,28 @@ def compared(here: list[AlertChange], there: list[AlertChange]) -> list[Pair]:
     return pairs + list(comparison.settle())
 
 
+def test_a_rule_about_moves_between_stages_is_held_against_them(tmp_path: Path) -> None:
+    """Everyone becomes new at the end of the first day, and nobody after that, which the rule tells. A replay leaves moves
+    out where no rule is about them."""
+    silent = tmp_path / "silent.toml"
+    silent.write_text(
+        """
+        [[rule]]
+        name = "nobody-new"
+        kind = "service"
+        condition = "no_data"
+        dimension = "all"
+        metric = "became_new"
+        warning = "12h"
+        minimum_count = 1
+        """,
+        "utf-8",
+    )
+    events = [*(delivered(f"c{n}", START + n) for n in range(50)), delivered("c0", START + 3 * DAY_MS)]
+    _, changes = replayed(events, silent)
+    assert [change.state for change in changes if change.metric == "became_new"][:1] == ["firing"]
+
+
 def verdicts(pairs: list[Pair]) -> list[str]:
     return [pair.verdict for pair in pairs]
 
