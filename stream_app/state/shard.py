@@ -196,7 +196,8 @@ class Shard:
         return self._decides_stages and self._review.is_due(last_day_over(self.watermark.current_ms))
 
     def take_reviewed(self) -> dict[str, Customer]:
-        """The customers that the last flush looked at, without those about to be forgotten; they are not to be changed."""
+        """The customers that the last flush looked at, without those about to be forgotten. Whoever changes
+        one puts it back."""
         horizon_ms = self.watermark.current_ms - self._settings.retention
         reviewed, self._reviewed = self._reviewed, {}
         return {
