@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Final, cast
 
 import pytest
 
 from stream_app.dev import EmbeddedRedis, ServerError
 from tests.support.brokers import BROKER_NAMES, Broker, BrokerMaker, BrokerName, broker_maker, java
+
+LINES_OF_A_LOG: Final = 25
 
 
 def _chosen(config: pytest.Config) -> BrokerName:
@@ -35,6 +38,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("embedded"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the programs it had started said last."""
+    report = yield
+    directory = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.when == "call" and report.failed and isinstance(directory, Path):
+        for log in sorted(directory.rglob("*.log")):
+            last = log.read_text("utf-8", "replace").splitlines()[-LINES_OF_A_LOG:]
+            report.sections.append((f"the end of {log.name}", "\n".join(last)))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

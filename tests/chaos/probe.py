@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.chaos.traffic import Probe
+from tests.chaos.traffic import Traffic
 from tests.support.programs import Installation, Json, LastSnapshots
 
 POLL_MILLISECONDS: Final = 100
@@ -21,12 +20,12 @@ POLL_MILLISECONDS: Final = 100
 class ProbeWatch(threading.Thread):
     """Notes when so many probes of a partition were first seen counted (monotonic seconds)."""
 
-    def __init__(self, place: Installation, probes: Mapping[int, Probe]) -> None:
+    def __init__(self, place: Installation, traffic: Traffic) -> None:
         super().__init__(name="probe", daemon=True)
         self._place = place
-        self._probes = probes
+        self._traffic = traffic
         self._end = threading.Event()
-        self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in probes}
+        self._seen: dict[int, list[tuple[int, float]]] = {number: [] for number in traffic.probes}
         self._counted: dict[str, Json] = {}
         self.last_news_at = 0.0
         """When a snapshot last came."""
@@ -58,19 +57,29 @@ class ProbeWatch(threading.Thread):
     def served_after(self, moment: float, seconds: float) -> float:
         """Wait until every partition counts a probe sent after this moment; returns how long the slowest took,
         from that moment on."""
-        return max(self._served_after(number, moment, seconds) for number in self._probes)
+        return max(self._served_after(number, moment, seconds) for number in self._traffic.probes)
 
     def _served_after(self, number: int, moment: float, seconds: float) -> float:
         deadline = moment + seconds
         while time.monotonic() < deadline:
             if self._problem is not None:
                 raise self._problem
-            wanted = bisect_right(self._probes[number].sent_at, moment) + 1
+            wanted = bisect_right(self._traffic.probes[number].sent_at, moment) + 1
             for count, at in self._seen[number]:
                 if count >= wanted:
                     return at - moment
             time.sleep(0.05)
-        raise AssertionError(f"partition {number} was not served within {seconds} s")
+        raise AssertionError(f"partition {number} was not served within {seconds} s: {self._state(number)}")
+
+    def _state(self, number: int) -> str:
+        """What tells a worker that does not count from a client of the test that sends or reads nothing."""
+        if self._traffic.problem is not None:
+            raise self._traffic.problem
+        now, sent_at, seen = time.monotonic(), self._traffic.probes[number].sent_at, self._seen[number]
+        return (
+            f"{len(sent_at)} probes confirmed, the last {now - max(sent_at, default=now):.1f} s ago, "
+            f"{seen[-1][0] if seen else 0} counted, last news {now - self.last_news_at:.1f} s ago"
+        )
 
     def __enter__(self) -> ProbeWatch:
         self.start()

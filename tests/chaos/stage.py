@@ -61,7 +61,7 @@ class Stage:
         self.crew = Crew(self.place, directory)
         self.sender = Sender(self.place.settings)
         self.traffic = Traffic(self.sender, seed, a_second)
-        self.probe = ProbeWatch(self.place, self.traffic.probes)
+        self.probe = ProbeWatch(self.place, self.traffic)
 
     def start(self, workers: int) -> list[Worker]:
         """Start so many workers, and the traffic when they serve."""

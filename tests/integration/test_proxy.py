@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from kafka import KafkaAdminClient
@@ -98,6 +98,19 @@ def test_cut_breaks_what_is_open_and_takes_new_connections(proxy: Proxy) -> None
             exchange(connection, b"no more")
     with closing(connect(proxy)) as connection:
         exchange(connection, b"works again")
+
+
+def test_a_connection_that_is_cut_as_it_is_made_is_not_left_hanging(proxy: Proxy) -> None:
+    """Its client would wait for an answer until its own patience ends. The second cut takes what the first came too
+    early for."""
+    for number in range(400):
+        with closing(connect(proxy)) as connection:
+            time.sleep(number % 40 * 2e-5)
+            proxy.cut()
+            time.sleep(0.002)
+            proxy.cut()
+            with suppress(ConnectionError):
+                assert connection.recv(1) == b""
 
 
 def test_refuse_breaks_new_connections_and_leaves_open_ones(proxy: Proxy) -> None:

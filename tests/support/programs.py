@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -208,6 +209,40 @@ class Crew:
     def __exit__(self, *problem: object) -> None:
         for worker in self.workers:
             worker.kill()
+
+
+class Supervisor(threading.Thread):
+    """Starts a worker anew that another one has shut out, as whoever runs workers does: one that the broker has given
+    up for a while, and that has not heard of it yet, ends when it writes. Ends with its ``with``."""
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self._crew = crew
+        self._end = threading.Event()
+        self.restarts = 0
+
+    def run(self) -> None:
+        """Look again and again until told to end."""
+        seen: set[int] = set()
+        while not self._end.wait(0.2):
+            for worker in list(self._crew.workers):
+                number = worker.process.pid
+                if (
+                    not worker.alive
+                    and number not in seen
+                    and worker.said("another worker has written to it")
+                ):
+                    seen.add(number)
+                    self.restarts += 1
+                    self._crew.begin()
+
+    def __enter__(self) -> Supervisor:
+        self.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._end.set()
+        self.join(10)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:

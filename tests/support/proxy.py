@@ -108,7 +108,13 @@ class Proxy:
             return
         connection = self._loop.create_task(self._forward(reader, writer))
         self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._connections.discard(task)
+            if task.cancelled():  # perhaps before its first step, when nothing in it can let the client go
+                writer.transport.abort()
+
+        connection.add_done_callback(ended)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward both ways until one side ends; the other is then ended as well."""
