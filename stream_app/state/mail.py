@@ -72,7 +72,7 @@ class Mail:
             customer.delivered, campaign, time_ms, self._watermark.current_ms
         )
         if customer.recent is not None:
-            self._look_again(customer, customer.recent, campaign)
+            self._look_again(customer, customer.recent, campaign, time_ms)
 
     def bounce(self, customer: Customer, event: EmailBounced, time_ms: int) -> None:
         """The receiver refused a message."""
@@ -132,15 +132,15 @@ class Mail:
             self._settlement.settle(customer, recent)
         return recent
 
-    def _look_again(self, customer: Customer, recent: Recent, campaign: str) -> None:
+    def _look_again(self, customer: Customer, recent: Recent, campaign: str, time_ms: int) -> None:
         """A delivery may bear on clicks and opt-outs that came before it."""
         self._settlement.settle(customer, recent)
-        if recent.clicks or recent.optouts:
+        if recent.is_empty:
+            customer.recent = None
+        elif self._suspicion.bears_on(recent, time_ms):
             before = counted(customer, recent, campaign)
             self._suspicion.look_again(recent, customer.delivered or [])
             self._apply(customer, before, counted(customer, recent, campaign))
-        elif recent.is_empty:
-            customer.recent = None
 
     def _apply(self, customer: Customer, before: Counted, after: Counted) -> None:
         """Count the difference."""

@@ -128,6 +128,15 @@ class Suspicion:
         delivered.append(new)
         return delivered
 
+    def bears_on(self, recent: Recent, delivered_ms: int) -> bool:
+        """Whether a delivery is near enough to anything that is not settled: nearly none is."""
+        within_ms = self._within_ms
+        for held in (recent.clicks, recent.optouts):
+            for one in held:
+                if -within_ms < one.time_ms - delivered_ms < within_ms:
+                    return True
+        return False
+
     def look_again(self, recent: Recent, delivered: Delivered) -> None:
         """A delivery came after what it bears on."""
         for click in recent.clicks:
