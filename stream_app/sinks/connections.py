@@ -7,6 +7,7 @@ setting means the same everywhere. Beside the flow; nothing is connected here.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 8.0
 """How long a program that a person waits for tries to reach a server before it says so."""
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+def pauses() -> Iterator[float]:
+    """How long to rest after each failed try, in seconds, without end: twice as long each time, five at most."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 def kafka_python_options(settings: Settings) -> dict[str, Any]:

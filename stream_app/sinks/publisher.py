@@ -33,14 +33,12 @@ from stream_app.failure import Failure
 from stream_app.ingest.topic_specs import DEAD_LETTER_BYTES
 from stream_app.lease import Lease
 from stream_app.settings import Settings
-from stream_app.sinks.connections import aiokafka_options
+from stream_app.sinks.connections import aiokafka_options, pauses
 
 logger = logging.getLogger(__name__)
 
 _IDEMPOTENT_TIMEOUT_MS = 20_000
 _PLAIN_TIMEOUT_MS = 120_000  # who asks again too early writes twice: a broker that stands still may go on
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
 _NOT_IDEMPOTENT = (
     UnknownError,  # the embedded broker
     UnsupportedVersionError,
@@ -131,15 +129,15 @@ class Publisher:
         """
         ends: dict[TopicPartition, int] = {}
         waiting = list(records)
-        pause = _FIRST_PAUSE_SECONDS
+        rests = pauses()
         while waiting:
             waiting = await self._try(waiting, ends)
             if waiting:
+                pause = next(rests)
                 logger.warning(
                     "Kafka did not confirm %d records; trying again in %.1f s", len(waiting), pause
                 )
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         return ends
 
     async def partitions_of(self, topic: str) -> set[int]:
@@ -164,7 +162,7 @@ class Publisher:
         return offset
 
     async def _write_one(self, record: OutRecord) -> int:
-        pause = _FIRST_PAUSE_SECONDS
+        rests = pauses()
         while True:
             try:
                 metadata = await (await self._send(record))
@@ -172,8 +170,7 @@ class Publisher:
             except KafkaError as problem:
                 self._raise_if_hopeless(problem, record)
                 logger.warning("Kafka did not confirm a journal record (%s); trying again", problem)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(next(rests))
 
     async def _try(self, records: list[OutRecord], ends: dict[TopicPartition, int]) -> list[OutRecord]:
         """Write once; returns what was not confirmed and may be tried again."""

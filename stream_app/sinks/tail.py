@@ -13,13 +13,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from stream_app.settings import Settings
-from stream_app.sinks.connections import aiokafka_options
+from stream_app.sinks.connections import aiokafka_options, pauses
 
 logger = logging.getLogger(__name__)
 
 _POLL_MS = 100
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 2.0
 
 
 async def read_tail(
@@ -45,7 +43,7 @@ async def read_tail(
 
 async def _connected(settings: Settings) -> AIOKafkaConsumer:
     """A consumer that has reached Kafka. It tries again by itself once it has, but not before."""
-    pause = _FIRST_PAUSE_SECONDS
+    rests = pauses()
     while True:
         consumer = AIOKafkaConsumer(
             **aiokafka_options(settings),
@@ -57,14 +55,14 @@ async def _connected(settings: Settings) -> AIOKafkaConsumer:
             await consumer.start()
         except KafkaConnectionError as problem:
             await consumer.stop()
+            pause = next(rests)
             logger.warning("cannot reach Kafka (%s); trying again in %.1f s", problem, pause)
+            await asyncio.sleep(pause)
         except BaseException:
             await consumer.stop()
             raise
         else:
             return consumer
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 async def _is_read(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> bool:
