@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 from aiokafka import TopicPartition
 
@@ -20,6 +20,7 @@ from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.garbage import state_is_loaded
+from stream_app.handover import Handover, all_of
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import place_of
 from stream_app.ingest.holes import Holes
@@ -93,8 +94,7 @@ class Engine:
         self._flushed = {whose: asyncio.Event() for whose in self.flushes}
         self._is_full = {whose: asyncio.Event() for whose in self.flushes}
         """Where one of them is set, some shard or merger waits for its flush."""
-        self._handover = asyncio.Lock()
-        self._rebalances = 0
+        self._handover = Handover()
 
     async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
         """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics, and
@@ -110,49 +110,41 @@ class Engine:
     async def open_shards(self, journals: Mapping[int, Journal]) -> None:
         """Take over the shards of these partitions, whose journals have been read; nothing happens if the group
         is shared out anew meanwhile."""
-        async with self._taking_over() as is_current:
-            if not is_current:
-                return
+
+        async def take_all(lost: asyncio.Event) -> None:
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
                 for number, journal in journals.items()
             }
-            ends = await asyncio.gather(*(station.claim() for station in stations.values()))
+            ends = await all_of(station.claim(lost) for station in stations.values())
             written = await read_back(self.settings, dict(zip(stations, ends, strict=True)))
-            await asyncio.gather(*(station.open(written[number]) for number, station in stations.items()))
+            await all_of(station.open(written[number]) for number, station in stations.items())
             self.shards = stations
-        state_is_loaded()
-        await self._lookout.look()
-        self.view.refill_soon()
-        logger.info("serving shards %s", sorted(self.shards))
+
+        if await self._handover.take(self.topics.look, take_all):
+            state_is_loaded()
+            await self._lookout.look()
+            self.view.refill_soon()
+            logger.info("serving shards %s", sorted(self.shards))
 
     async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
         """As ``open_shards``, for mergers."""
-        async with self._taking_over() as is_current:
-            if not is_current:
-                return
+
+        async def take_all(lost: asyncio.Event) -> None:
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
                 for number, journal in journals.items()
             }
-            await asyncio.gather(*(station.open() for station in stations.values()))
+            await all_of(station.open(lost) for station in stations.values())
             self.mergers = stations
-        state_is_loaded()
-        self.view.refill_soon()
 
-    @asynccontextmanager
-    async def _taking_over(self) -> AsyncIterator[bool]:
-        """Look at the topics, then keep others from handing over; tells whether the group was not shared out anew
-        meanwhile, so that what was recovered is still ours."""
-        rebalances = self._rebalances
-        await self.topics.look()
-        async with self._handover:
-            yield rebalances == self._rebalances
+        if await self._handover.take(self.topics.look, take_all):
+            state_is_loaded()
+            self.view.refill_soon()
 
     async def close(self) -> None:
         """Let go of all partitions, and flush them for the last time; their next owner recovers them."""
-        self._rebalances += 1
-        async with self._handover:
+        async with self._handover.letting_go():
             shards, mergers = self._let_go()
             await asyncio.gather(*(station.close() for station in shards))
             await asyncio.gather(*(station.close() for station in mergers))

@@ -138,8 +138,9 @@ class Journal:
         return self._records(([], 0), [])
 
     def read_on(self, found: Sequence[tuple[JournalRecord, int]], claim: Set[bytes]) -> bool:
-        """Whether the last owner wrote epochs that we had not read when we claimed. If so the claim is void, as any
-        reader of the journal sees it; they are read now, and the claim is to be made again.
+        """Whether others wrote what we had not read when we claimed: epochs of the last owner, or a claim. If so ours is
+        void, as any reader of the journal sees it; what they wrote is read now, and the claim is to be made again.
+        ``owner`` is then whoever's claim holds: ours would, if it were not for the epochs before it.
 
         Args:
             found: what stands behind the place up to which the journal was read before, with offsets.
@@ -176,17 +177,13 @@ class Journal:
             records.append(JournalRecord(key, _encode(chunk)))
         return records
 
-    def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes], claiming: bool) -> bool:
+    def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes]) -> bool:
         """Whether records that stand beside ours mean that the partition is another's: those of a higher generation
-        do, and while ``claiming``, one of our own that was claimed before us. All others are of a stale owner: those
-        behind our claim are ignored by every reader, and are buried with ours.
-        """
+        do. All others are of stale owners: every reader ignores them, and they are buried with ours."""
         for record in records:
-            if record.key in ours:
-                claiming = False
-            elif record.value is not None:
+            if record.key not in ours and record.value is not None:
                 chunk = _decode(record.value)
-                if chunk.generation > self.generation or (claiming and chunk.generation == self.generation):
+                if chunk.generation > self.generation:
                     return True
                 self._live[record.key] = chunk.epoch
         return False

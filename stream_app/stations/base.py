@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
 _MOST_CLAIMS = 5
+_SESSIONS_UNTIL_HEARD = 0.5  # two heartbeats
 
 
 class Surroundings(NamedTuple):
@@ -69,14 +71,15 @@ class Station:
         self._flushing = asyncio.Lock()
         self._is_over = False
 
-    async def claim_journal(self) -> Header | None:
-        """Shut stale owners out, and make sure that all that the last one wrote was read.
+    async def claim_journal(self, lost: asyncio.Event) -> Header | None:
+        """Shut stale owners out, and make sure that all that the last one wrote was read. ``lost`` is set once the
+        partition is not this worker's any more.
 
         Raises:
-            Failure: another worker claimed it too, or a topic is not the one that the journal is about.
+            Failure: another worker has claimed it, or a topic is not the one that the journal is about.
         """
         for _ in range(_MOST_CLAIMS):
-            if await self._claim():
+            if await self._claim(lost):
                 break
         else:
             raise self._not_ours()
@@ -130,26 +133,44 @@ class Station:
     async def _note_told(self, state: object) -> None:
         await self.write_epoch([], state, [], nothing)
 
-    async def _claim(self) -> bool:
-        """Claim the journal; whether that holds. It does not where its last owner wrote until just now: a worker that
-        shuts down late, or that has not heard yet that it lost the partition. What it wrote is read then.
+    async def _claim(self, lost: asyncio.Event) -> bool:
+        """Claim the journal; whether that holds. It does not where another worker wrote to it since it was read: what
+        stands there is read then.
 
         Raises:
             Failure: the partition is another worker's.
         """
-        records, first = self.journal.claim(uuid4().hex[:12]), self.journal.end_offset
+        owner = uuid4().hex[:12]
+        records, first = self.journal.claim(owner), self.journal.end_offset
         end = 1 + await self.publisher.write_in_order(self._changelog, self.number, records)
         if end != first + len(records):
-            found = await self._found_behind(first, records, claiming=True)
-            if self.journal.read_on(found, {record.key for record in records}):
-                logger.info(
-                    "%s, partition %d: its last owner wrote until now; claiming it again",
-                    self._changelog,
-                    self.number,
-                )
+            found, ours = await self._found_behind(first), {record.key for record in records}
+            if self.journal.read_on(found, ours):
+                await self._may_claim_again(owner, lost)
                 return False
+            self._look_for_strangers(found, ours)
         self.journal.end_offset = end
         return True
+
+    async def _may_claim_again(self, owner: str, lost: asyncio.Event) -> None:
+        """Return if the journal is to be claimed again under a new name, as the claim under this one is void.
+
+        The last owner may have written until just now: it shut down late, or has not heard yet that it lost the
+        partition. Or another worker has claimed it, as both were given it one soon after the other: then whichever of the
+        two has lost it hears of that within a heartbeat or two.
+
+        Raises:
+            Failure: this worker has lost it.
+        """
+        has_rival = self.journal.owner != owner
+        words = "another worker claims it" if has_rival else "its last owner wrote until now"
+        logger.info("%s, partition %d: %s; claiming it again", self._changelog, self.number, words)
+        if has_rival:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.session_timeout / 1000 * _SESSIONS_UNTIL_HEARD):
+                    await lost.wait()
+        if lost.is_set():
+            raise self._not_ours()
 
     async def _append(self, records: Sequence[JournalRecord]) -> None:
         """Append records of ours to the journal.
@@ -176,23 +197,23 @@ class Station:
         """Where records did not land right behind ours, look at what else stands there: a record whose
         confirmation was lost stands there twice, and a stale owner may have written."""
         if end != first + len(records):
-            await self._found_behind(first, records, claiming=False)
+            self._look_for_strangers(await self._found_behind(first), {record.key for record in records})
             logger.warning("%s, partition %d: a stale owner wrote; ignored", self._changelog, self.number)
         self.journal.end_offset = end
 
-    async def _found_behind(
-        self, first: int, ours: Sequence[JournalRecord], claiming: bool
-    ) -> list[tuple[JournalRecord, int]]:
-        """The records that stand at an offset and behind it, with their offsets.
+    async def _found_behind(self, first: int) -> list[tuple[JournalRecord, int]]:
+        """The records that stand at an offset and behind it, with their offsets."""
+        behind = read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
+        return [(JournalRecord(record.key, record.value), record.offset) async for record in behind]
+
+    def _look_for_strangers(self, found: Sequence[tuple[JournalRecord, int]], ours: Set[bytes]) -> None:
+        """Look at records that stand beside ours.
 
         Raises:
             Failure: they say that the partition is another worker's.
         """
-        behind = read_tail(self.settings, {TopicPartition(self._changelog, self.number): first})
-        found = [(JournalRecord(record.key, record.value), record.offset) async for record in behind]
-        if self.journal.strangers((record for record, _ in found), {record.key for record in ours}, claiming):
+        if self.journal.strangers((record for record, _ in found), ours):
             raise self._not_ours()
-        return found
 
     def _not_ours(self) -> Failure:
         return Failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 from stream_app.alerts.desk import AlertDesk
@@ -26,9 +27,9 @@ class MergeStation(Station):
     applied = 0
     """Up to before which offset the partials are in the journal, and may be committed."""
 
-    async def open(self) -> None:
+    async def open(self, lost: asyncio.Event) -> None:
         """Shut stale owners out, take the merger up from its journal, and tell what may not have been told."""
-        header = await self.claim_journal()
+        header = await self.claim_journal(lost)
         self.merger = Merger(self.journal.shelf, header.state if header else None, self.settings)
         self.desk = AlertDesk(self.journal.shelf, self.rules)
         self._watch = MetricWatch(self.merger, self.desk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 
@@ -45,9 +46,9 @@ class ShardStation(Station):
     shard: Shard
     desk: AlertDesk
 
-    async def claim(self) -> int:
+    async def claim(self, lost: asyncio.Event) -> int:
         """Shut stale owners out; returns from where the dead letters must be read back."""
-        self._header = await self.claim_journal()
+        self._header = await self.claim_journal(lost)
         self._held = StationHeader(None)
         if self._header is not None:
             self._held = msgspec.msgpack.decode(self._header.state, type=StationHeader)

@@ -20,6 +20,7 @@ from tests.support.strategies import examples
 NAMES = [f"{kind}:{number}" for kind in "up" for number in range(12)]
 BIG = 2_000
 MOST_HEADER = 20
+ROUNDS_TO_DECIDE = 6
 LARGE_HEADER = b"h" * (3 * MOST_HEADER)
 
 entries = st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 60))
@@ -160,13 +161,79 @@ def test_a_claim_that_came_too_soon_is_made_again_with_all_that_was_written(
         expected = state(read(old.log))
         found = [(JournalRecord(x.key, x.value), x.offset) for x in old.log.records if x.offset >= end]
         ours = {record.key for record in claim}
-        assert not heir.strangers((record for record, _ in found), ours, claiming=True)
         if heir.read_on(found, ours):
             assert state(heir) == expected
+            assert heir.owner == "heir"
             old.append(heir.claim("heir again"))
+        else:
+            assert not heir.strangers((record for record, _ in found), ours)
         for number in range(3):
             old.append([*heir.write([], b"%d" % number, nothing), *heir.dead_records()])
             assert state(read(old.log)) == state(heir)
+
+
+@examples()
+@given(stores, epochs, chunk_bytes, st.lists(st.integers(0, 1), max_size=12))
+def test_of_rivals_one_has_it_in_the_end_and_nothing_is_lost(
+    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, turns: list[int]
+) -> None:
+    """Two were given the partition one soon after the other, and have read the same. Each claims it, reads on where it came
+    second and claims again; who has it writes, until it sees that the other has it."""
+    with small_chunks(size):
+        writer = Writer(Log(store))
+        for changed in written:
+            writer.epoch(changed)
+        rivals = [Rival("one", writer.log), Rival("other", writer.log)]
+        for turn in turns:
+            rivals[turn].take_turn()
+        for _ in range(ROUNDS_TO_DECIDE):
+            for rival in rivals:
+                rival.take_turn()
+        assert sorted(rival.is_out for rival in rivals) == [False, True]
+        owner = next(rival for rival in rivals if not rival.is_out)
+        heir = read(writer.log)
+        assert owner.has_it
+        assert state(heir) == state(owner.journal)
+        assert all(heir.shelf.at_rest(name) for rival in rivals for name in rival.wrote)
+
+
+class Rival:
+    """One of two who take a partition over, turn by turn, as a station does."""
+
+    def __init__(self, name: str, log: Log) -> None:
+        self._name = name
+        self._log = log
+        self.journal = read(log)
+        self.journal.end_offset = log.next_offset
+        self.has_it = False
+        self.is_out = False
+        self.wrote: list[str] = []
+
+    def take_turn(self) -> None:
+        """Claim it, or write an epoch if it has it, or nothing more if it has seen that it lost it."""
+        if self.has_it:
+            self._write()
+        elif not self.is_out:
+            claim = self.journal.claim(f"{self._name}-{self._log.next_offset}")
+            self.has_it = not self.journal.read_on(*self._append(claim))
+
+    def _write(self) -> None:
+        name = f"{self._name}:{len(self.wrote)}"
+        self.journal.shelf.changed(name, 1)
+        found, ours = self._append(self.journal.write(self.journal.shelf.write_down(), b"h", nothing))
+        if self.journal.strangers((record for record, _ in found), ours):
+            self.has_it, self.is_out = False, True
+        else:
+            self.wrote.append(name)
+
+    def _append(self, records: list[JournalRecord]) -> tuple[list[tuple[JournalRecord, int]], set[bytes]]:
+        """What stands behind where it last read, once these records do, and their keys."""
+        first = self.journal.end_offset
+        for record in records:
+            self._log.append(*record)
+        self.journal.end_offset = self._log.next_offset
+        found = [(JournalRecord(x.key, x.value), x.offset) for x in self._log.records if x.offset >= first]
+        return found, {record.key for record in records}
 
 
 @examples()

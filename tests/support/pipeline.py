@@ -114,8 +114,8 @@ class _Owner:
         self.journal.end_offset = max(self.journal.end_offset, log.next_offset)
 
     def claim_journal(self) -> Header | None:
-        """Shut stale owners out; where the last one wrote since the journal was read, that is read first. Raises
-        AnotherOwner where somebody else has claimed it."""
+        """Shut stale owners out; what others wrote since the journal was read, is read first. Raises AnotherOwner where
+        somebody claims it later."""
         claims = True
         while claims:
             first, claim = self.journal.end_offset, self.journal.claim(f"owner {next(_owners)}")
@@ -124,9 +124,9 @@ class _Owner:
                 self.log.append(*record)
             found = [(JournalRecord(x.key, x.value), x.offset) for x in self.log.records if x.offset >= first]
             ours = {record.key for record in claim}
-            if self.journal.strangers((record for record, _ in found), ours, claiming=True):
-                raise AnotherOwner
             claims = self.journal.read_on(found, ours)
+            if not claims and self.journal.strangers((record for record, _ in found), ours):
+                raise AnotherOwner
             self.journal.end_offset = self.log.next_offset
         header = self.journal.header
         return None if header is None else msgspec.msgpack.decode(header, type=Header)

@@ -103,16 +103,16 @@ def test_tombstones_and_empty_logs_are_read_without_complaint() -> None:
     assert (journal.epoch, journal.end_offset, journal.header) == (0, 2, None)
 
 
-def test_an_owner_that_another_one_came_before_is_told_so() -> None:
+def test_an_owner_whose_journal_is_claimed_by_another_is_told_so() -> None:
     log = Log()
-    Writer(log).epoch([("u:1", 1)])
-    slow = read(log)
-    Writer(log)
-    claim = slow.claim("slow")
-    for record in claim:
-        log.append(*record)
-    found = [JournalRecord(record.key, record.value) for record in log.records]
-    assert slow.strangers(found, {record.key for record in claim}, claiming=True)
+    owner = Writer(log)
+    owner.epoch([("u:1", 1)])
+    first = log.next_offset
+    other = Writer(log)
+    owner.append(owner.write([("u:1", 2)], b"stale"))
+    found = [JournalRecord(x.key, x.value) for x in log.records if x.offset >= first]
+    assert owner.journal.strangers(found, {found[-1].key})
+    assert not other.journal.strangers(found, {found[0].key})
 
 
 def test_a_new_owner_that_was_too_quick_lets_no_event_be_counted_twice() -> None:

@@ -23,6 +23,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
         "clock",
         "failure",
         "garbage",
+        "handover",
         "health",
         "lease",
         "output",
