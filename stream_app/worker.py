@@ -113,13 +113,13 @@ async def _until_the_end(app: SignalsApp, watchdog: Watchdog, asked: asyncio.Eve
     if starting.done() and starting.exception() is None:
         logger.info("worker started; Kafka %s", app.engine.settings.kafka)
         await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+    watched = watching.exception() if watching.done() else None
+    watching.cancel()  # it would ask clients that are just being closed
     if app._crashed.is_set():
         return app._crash_reason
-    for task in (starting, watching):
-        if task.done() and task.exception() is not None:
-            return task.exception()
-    watching.cancel()
-    return None
+    if starting.done() and starting.exception() is not None:
+        return starting.exception()
+    return watched
 
 
 def _end_in_time(code: int) -> None:
