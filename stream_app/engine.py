@@ -94,7 +94,7 @@ class Engine:
         self._flushed = {whose: asyncio.Event() for whose in self.flushes}
         self._is_full = {whose: asyncio.Event() for whose in self.flushes}
         """Where one of them is set, some shard or merger waits for its flush."""
-        self._handover = Handover()
+        self.handover = Handover()
 
     async def start(self, ends_from: EndsFrom, read_again: ReadAgain) -> None:
         """Connect to Kafka for writing; ``ends_from`` is asked before time moves on past silent topics, and
@@ -107,11 +107,11 @@ class Engine:
         """Disconnect."""
         await self.publisher.stop()
 
-    async def open_shards(self, journals: Mapping[int, Journal]) -> None:
-        """Take over the shards of these partitions, whose journals have been read; nothing happens if the group
-        is shared out anew meanwhile."""
+    async def open_shards(self, journals: Mapping[int, Journal], lost: asyncio.Event) -> None:
+        """Take over the shards of these partitions, whose journals have been read; nothing happens if they are lost
+        meanwhile, which ``lost`` says (``handover.py``)."""
 
-        async def take_all(lost: asyncio.Event) -> None:
+        async def take_all() -> None:
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
                 for number, journal in journals.items()
@@ -121,16 +121,17 @@ class Engine:
             await all_of(station.open(written[number]) for number, station in stations.items())
             self.shards = stations
 
-        if await self._handover.take(self.topics.look, take_all):
+        await self.topics.look()
+        if await self.handover.take(lost, take_all):
             state_is_loaded()
             await self._lookout.look()
             self.view.refill_soon()
             logger.info("serving shards %s", sorted(self.shards))
 
-    async def open_mergers(self, journals: Mapping[int, Journal]) -> None:
+    async def open_mergers(self, journals: Mapping[int, Journal], lost: asyncio.Event) -> None:
         """As ``open_shards``, for mergers."""
 
-        async def take_all(lost: asyncio.Event) -> None:
+        async def take_all() -> None:
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
                 for number, journal in journals.items()
@@ -138,13 +139,14 @@ class Engine:
             await all_of(station.open(lost) for station in stations.values())
             self.mergers = stations
 
-        if await self._handover.take(self.topics.look, take_all):
+        await self.topics.look()
+        if await self.handover.take(lost, take_all):
             state_is_loaded()
             self.view.refill_soon()
 
     async def close(self) -> None:
         """Let go of all partitions, and flush them for the last time; their next owner recovers them."""
-        async with self._handover.letting_go():
+        async with self.handover.letting_go():
             shards, mergers = self._let_go()
             await asyncio.gather(*(station.close() for station in shards))
             await asyncio.gather(*(station.close() for station in mergers))

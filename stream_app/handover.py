@@ -24,27 +24,25 @@ class Handover:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._lost = asyncio.Event()
+        self.lost = asyncio.Event()
+        """Set once the partitions that are assigned now are lost; those assigned next have another."""
 
-    async def take(
-        self, prepare: Callable[[], Awaitable[None]], take_all: Callable[[asyncio.Event], Awaitable[None]]
-    ) -> bool:
-        """Prepare, then take partitions over. Tells whether that is done: not where they were lost meanwhile.
+    async def take(self, lost: asyncio.Event, take_all: Callable[[], Awaitable[None]]) -> bool:
+        """Take partitions over. Tells whether that is done: not where they were lost meanwhile.
 
         Args:
-            prepare: what needs no partition to stay where it is.
-            take_all: takes them; it is given what is set once they are lost.
+            lost: what was ``lost`` when they were assigned. Their journals are read after that, and perhaps to the end
+                only once others are assigned.
+            take_all: takes them.
 
         Raises:
             Failure: they could not be taken, and were not lost.
         """
-        lost = self._lost
-        await prepare()
         async with self._lock:
             if lost.is_set():
                 return False
             try:
-                await take_all(lost)
+                await take_all()
             except Failure as problem:
                 if not lost.is_set():
                     raise
@@ -55,8 +53,8 @@ class Handover:
     @asynccontextmanager
     async def letting_go(self) -> AsyncIterator[None]:
         """All partitions are lost: who is taking them hears of it, and is waited for."""
-        self._lost.set()
-        self._lost = asyncio.Event()
+        self.lost.set()
+        self.lost = asyncio.Event()
         async with self._lock:
             yield
 

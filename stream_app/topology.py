@@ -78,8 +78,10 @@ def build_app(settings: Settings, rules: Rules, store: SliceStore, lease: Lease)
     app.engine = engine = Engine(
         settings, rules, (tables[0].changelog_topic_name, tables[1].changelog_topic_name), lease
     )
-    tables[0].open_partitions = lambda journals: _or_crash(app, engine.open_shards(journals))
-    tables[1].open_partitions = lambda journals: _or_crash(app, engine.open_mergers(journals))
+    for table in tables:
+        table.assigned = lambda: engine.handover.lost
+    tables[0].open_partitions = lambda *taken: _or_crash(app, engine.open_shards(*taken))
+    tables[1].open_partitions = lambda *taken: _or_crash(app, engine.open_mergers(*taken))
     _add_agents(app, settings, engine)
     _add_tasks(app, engine)
     return app

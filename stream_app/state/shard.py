@@ -69,6 +69,8 @@ class ShardFlush(NamedTuple):
     dead_letters: list[DeadLetter]
     customers: dict[str, Customer]
     """Those that events or time have touched."""
+    awaits_the_dead: bool
+    """Whether records that have their dead letter already are still to be read again."""
 
 
 class Shard:
@@ -189,7 +191,9 @@ class Shard:
         letters, self._dead_letters = self._dead_letters, []
         customers, self._changed_customers = self._changed_customers, {}
         self.unflushed = 0
-        return ShardFlush(ShardHeader(self.watermark.current_ms, progress), keys, letters, customers)
+        header = ShardHeader(self.watermark.current_ms, progress)
+        awaits = any(offset >= progress[topic][1] for topic, offset in self._dead_already)
+        return ShardFlush(header, keys, letters, customers, awaits)
 
     def review_is_due(self) -> bool:
         """Whether it is anyone's turn to be looked at although nothing came."""

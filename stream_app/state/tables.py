@@ -8,6 +8,7 @@ its own; see docs/decisions/0002-journal.md for why we do not use it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -20,7 +21,7 @@ from stream_app.state.journal import Journal, JournalRecord
 from stream_app.state.shelf import Shelf
 from stream_app.state.slices import SliceStore
 
-Opened = Callable[[dict[int, Journal]], Awaitable[None]]
+Opened = Callable[[dict[int, Journal], asyncio.Event], Awaitable[None]]
 
 
 class JournalStore(Store[bytes, bytes]):
@@ -31,6 +32,7 @@ class JournalStore(Store[bytes, bytes]):
     def __post_init__(self) -> None:
         """Start without partitions; called by Faust's service."""
         self.journals: dict[int, Journal] = {}
+        self.lost = asyncio.Event()
         self.failure: Exception | None = None
 
     def apply_changelog_batch(
@@ -50,11 +52,12 @@ class JournalStore(Store[bytes, bytes]):
     ) -> None:
         """Forget all partitions: those that stay are read anew as well."""
         self._let_go(list(self.journals))
+        self.lost = self.table.assigned()
         state_is_let_go()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """All changelog records have been replayed: hand the partitions to the engine."""
-        await self.table.opened(lambda: self._recovered({tp.partition for tp in active_tps}))
+        await self.table.opened(lambda: self._recovered({tp.partition for tp in active_tps}), self.lost)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """None outlives a rebalance, so that a recovered state is what the journal says and nothing else."""
@@ -93,9 +96,11 @@ class JournalStore(Store[bytes, bytes]):
 
 
 class JournalTable(faust.Table[bytes, bytes]):
-    """A table whose changelog is a journal. ``open_partitions`` is called after each recovery; shelves keep
-    their bytes at rest in ``slice_store``."""
+    """A table whose changelog is a journal. ``assigned`` is asked at each assignment for what will be set once its
+    partitions are lost; that is given to ``open_partitions``, which is called after each recovery: Faust ends one that was
+    nearly done even when others are assigned. Shelves keep their bytes at rest in ``slice_store``."""
 
+    assigned: Callable[[], asyncio.Event]
     open_partitions: Opened
     slice_store: SliceStore
 
@@ -104,9 +109,9 @@ class JournalTable(faust.Table[bytes, bytes]):
             "memory://", self.app, self, table_name=self.name, key_serializer="raw", value_serializer="raw"
         )
 
-    async def opened(self, recovered: Callable[[], dict[int, Journal]]) -> None:
+    async def opened(self, recovered: Callable[[], dict[int, Journal]], lost: asyncio.Event) -> None:
         """Open the recovered partitions, or end the worker: Faust would only log the failure."""
         try:
-            await self.open_partitions(recovered())
+            await self.open_partitions(recovered(), lost)
         except Exception as problem:  # noqa: BLE001 - the worker ends with it
             await self.app.crash(problem)

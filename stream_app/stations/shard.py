@@ -124,7 +124,9 @@ class ShardStation(Station):
         entries = self.journal.shelf.write_down()
         await self._dead_letters.write(out.dead_letters)
         self.vitals.dead_letters.update(letter.reason.value for letter in out.dead_letters)
-        header = StationHeader(msgspec.msgpack.encode(out.header), self._dead_letters.end_offset)
+        # The next owner reads the letters back from here: those too whose records are still to be read again.
+        letters_end = self._held.dead_letters_end if out.awaits_the_dead else self._dead_letters.end_offset
+        header = StationHeader(msgspec.msgpack.encode(out.header), letters_end)
         await self.write_epoch(entries, header, changes, self.shard.forgetting)
         self._applied = {topic: progress[1] for topic, progress in out.header.progress.items()}
         await self._publish(out.keys)

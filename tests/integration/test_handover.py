@@ -62,18 +62,35 @@ async def test_whoever_hears_that_it_lost_them_lets_go_and_the_other_has_them_al
         await asyncio.sleep(HEARS_AFTER_SECONDS)
         await loser.close()
 
-    await asyncio.gather(loser.open_mergers(unread(settings)), owner.open_mergers(unread(settings)), hear())
+    await asyncio.gather(
+        loser.open_mergers(unread(settings), loser.handover.lost),
+        owner.open_mergers(unread(settings), owner.handover.lost),
+        hear(),
+    )
     assert not loser.mergers
     assert sorted(owner.mergers) == list(range(settings.partitions))
     for merger in owner.mergers.values():
         await merger.flush()
 
 
+async def test_what_is_recovered_only_when_it_is_lost_is_not_opened(
+    settings: Settings, engines: tuple[Engine, Engine]
+) -> None:
+    """A recovery that was nearly done goes on amid a rebalance."""
+    engine, _ = engines
+    lost = engine.handover.lost
+    await engine.close()
+    await engine.open_mergers(unread(settings), lost)
+    assert not engine.mergers
+    await engine.open_mergers(unread(settings), engine.handover.lost)
+    assert sorted(engine.mergers) == list(range(settings.partitions))
+
+
 async def test_where_neither_hears_of_it_one_has_each_in_the_end(
     settings: Settings, engines: tuple[Engine, Engine]
 ) -> None:
     """Whoever claimed a partition first sees the other's claim when it next writes, and gives up."""
-    await asyncio.gather(*(engine.open_mergers(unread(settings)) for engine in engines))
+    await asyncio.gather(*(engine.open_mergers(unread(settings), engine.handover.lost) for engine in engines))
     for number in range(settings.partitions):
         owners = [engine for engine in engines if await still_owns(engine, number)]
         assert len(owners) == 1

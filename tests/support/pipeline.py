@@ -160,6 +160,7 @@ class ShardOwner(_Owner):
         header, held, pipeline = self.claim_journal(), StationHeader(None), self.pipeline
         if header is not None:
             held = msgspec.msgpack.decode(header.state, type=StationHeader)
+        self.dead_letters_end = held.dead_letters_end
         letters = [letter for number, letter in pipeline.dead_letters if number == self.number]
         unknown = {(letter.topic, letter.record.offset) for letter in letters[held.dead_letters_end :]}
         self.shard = Shard(self.journal.shelf, held.shard, pipeline.settings, pipeline.clock_ms, unknown)
@@ -177,6 +178,8 @@ class ShardOwner(_Owner):
             pipeline.produce()
             pipeline.dead_letters.append((self.number, letter))
         end = sum(number == self.number for number, _ in pipeline.dead_letters)
+        if out.awaits_the_dead:
+            end = self.dead_letters_end
         self.write_epoch(entries, StationHeader(_encode(out.header), end), [], shard.forgetting)
         shard.forgotten_customers.clear()  # a station hands them to the churn rule, which is left out here
         self.publish(out.keys, campaigns_among(change.key for change in out.keys))

@@ -145,3 +145,22 @@ def test_a_slice_is_looked_through_again_after_ten_minutes_of_event_time() -> No
         True, False, False, True, False, True,
     ]  # fmt: skip
     assert rounds.is_due(4, 5 * MINUTE_MS)
+
+
+def test_a_dead_letter_is_known_until_its_record_is_read_again() -> None:
+    """An owner that dies between a dead letter and its epoch leaves the letter to be read back. The next one writes other
+    letters, and dies before it has come to that record again."""
+    pipeline = Pipeline(world_settings(), 1, START_MS + DAY_MS)
+    pipeline.send(b"{", topic="email.opens", key=b"ann")
+    pipeline.deliver("email.opens", 0)
+    pipeline.crash(during_flush=1)
+    assert len(pipeline.dead_letters) == 1
+    pipeline.send(b"{", topic="carts", key=b"ann")
+    pipeline.deliver("carts", 0)
+    pipeline.flush()
+    pipeline.crash()
+    pipeline.settle()
+    assert sorted(letter.topic for _, letter in pipeline.dead_letters) == ["carts", "email.opens"]
+    pipeline.crash(rewind=1)
+    pipeline.settle()
+    assert len(pipeline.dead_letters) == 2
