@@ -154,6 +154,7 @@ class Engine:
 
     def give_up(self) -> None:
         """Let go of all partitions without a flush, because something has failed."""
+        self.handover.lost.set()
         self._let_go()
 
     def _let_go(self) -> tuple[list[ShardStation], list[MergeStation]]:

@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+class Lost(Failure):
+    """Another worker has the partition."""
+
+
 class Handover:
     """The one handover of a worker."""
 
@@ -36,17 +40,18 @@ class Handover:
             take_all: takes them.
 
         Raises:
-            Failure: they could not be taken, and were not lost.
+            Lost: another worker has them, though this one has not heard that it lost them.
+            Failure: they could not be taken.
         """
         async with self._lock:
             if lost.is_set():
                 return False
             try:
                 await take_all()
-            except Failure as problem:
+            except Lost:
                 if not lost.is_set():
                     raise
-                logger.info("lost while they were being taken over: %s", problem)
+                logger.info("partitions were lost while they were being taken over")
                 return False
         return True
 

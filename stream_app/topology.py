@@ -29,7 +29,7 @@ from stream_app.lease import Lease
 from stream_app.settings import Settings
 from stream_app.sinks.connections import aiokafka_options
 from stream_app.state.slices import SliceStore
-from stream_app.state.tables import JournalTable
+from stream_app.state.tables import JournalTable, JournalTables
 
 _COMMIT_SECONDS = 1.0
 _BATCHES_WAITING = 4
@@ -194,6 +194,7 @@ def _faust_options(settings: Settings) -> dict[str, Any]:
         "value_serializer": "raw",
         "processing_guarantee": "at_least_once",
         "store": "memory://",
+        "TableManager": JournalTables,
         "stream_buffer_maxsize": _BATCHES_WAITING,
         "stream_recovery_delay": 0.0,
         "stream_wait_empty": False,

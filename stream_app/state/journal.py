@@ -98,6 +98,7 @@ class Journal:
         self.end_offset = 0
         self.last_changes: list[Entry] = []
         self._live: dict[bytes, int] = {}
+        self._void: list[bytes] = []
         self._slice_epochs = [0] * SLICES
         self._next_slice = 0
         self._pending: dict[bytes, Chunk] = {}
@@ -138,9 +139,9 @@ class Journal:
         return self._records(([], 0), [])
 
     def read_on(self, found: Sequence[tuple[JournalRecord, int]], claim: Set[bytes]) -> bool:
-        """Whether others wrote what we had not read when we claimed: epochs of the last owner, or a claim. If so ours is
-        void, as any reader of the journal sees it; what they wrote is read now, and the claim is to be made again.
-        ``owner`` is then whoever's claim holds: ours would, if it were not for the epochs before it.
+        """Whether others wrote what we had not read when we claimed. If so what they wrote is read now, as any reader of
+        the journal sees it, and the claim is to be made again: ours is void behind an epoch of the last owner, and behind
+        another claim of its generation. ``owner`` is then whoever's claim would hold if there were no such epoch.
 
         Args:
             found: what stands behind the place up to which the journal was read before, with offsets.
@@ -179,25 +180,26 @@ class Journal:
 
     def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes]) -> bool:
         """Whether records that stand beside ours mean that the partition is another's: those of a higher generation
-        do. All others are of stale owners: every reader ignores them, and they are buried with ours."""
+        do. All others are of stale owners and ignored by every reader. They are buried first: without ours before them, a
+        void claim would seem to hold."""
         for record in records:
             if record.key not in ours and record.value is not None:
                 chunk = _decode(record.value)
                 if chunk.generation > self.generation:
                     return True
-                self._live[record.key] = chunk.epoch
+                self._void.append(record.key)
         return False
 
     def dead_records(self) -> list[JournalRecord]:
         """Tombstones for the records that no reader needs any more; call when an epoch is confirmed."""
         oldest = min(self._slice_epochs)
-        dead = []
+        dead, self._void = self._void, []
         for key, epoch in self._live.items():
             if epoch >= oldest:
                 break
             dead.append(key)
         for key in dead:
-            del self._live[key]
+            self._live.pop(key, None)
         return [JournalRecord(key, None) for key in dead]
 
     def _slices_to_write(self, budget: int, forgetting: Forgetting) -> list[tuple[int, Sized[Rested]]]:

@@ -90,7 +90,7 @@ class Shard:
         a look at every customer for every day costs it more than the events do."""
         self._settings = settings
         self._most_bytes = settings.max_event_bytes
-        self._dead_already = dead_already
+        self._dead_already = {place for place in dead_already if place[0] in INPUT_TOPICS}
         self.watermark = Watermark.fresh(
             INPUT_TOPICS, settings.allowed_lateness, settings.idle_timeout, clock_ms
         )
@@ -192,8 +192,8 @@ class Shard:
         customers, self._changed_customers = self._changed_customers, {}
         self.unflushed = 0
         header = ShardHeader(self.watermark.current_ms, progress)
-        awaits = any(offset >= progress[topic][1] for topic, offset in self._dead_already)
-        return ShardFlush(header, keys, letters, customers, awaits)
+        self._dead_already = {place for place in self._dead_already if place[1] >= progress[place[0]][1]}
+        return ShardFlush(header, keys, letters, customers, bool(self._dead_already))
 
     def review_is_due(self) -> bool:
         """Whether it is anyone's turn to be looked at although nothing came."""

@@ -14,6 +14,8 @@ from typing import Any
 
 import faust
 from faust.stores.base import Store
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.types import TP, EventT
 
 from stream_app.garbage import state_is_let_go
@@ -93,6 +95,27 @@ class JournalStore(Store[bytes, bytes]):
 
     def _clear(self) -> None:
         self._let_go(list(self.journals))
+
+
+class JournalRecovery(Recovery):
+    """Faust's recovery, without what it gets wrong: one that another assignment has overtaken goes on as if it were done,
+    and looks whether it is the newest only once the tables have been opened, with the partitions of the next."""
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        """Open the tables, unless another assignment has come."""
+        if self.app.consumer_generation_id == generation_id:
+            await super().on_recovery_completed(generation_id)
+
+
+class JournalTables(TableManager):
+    """Faust's manager of tables, with our recovery."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The one recovery."""
+        if self._recovery is None:
+            self._recovery = JournalRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
 
 class JournalTable(faust.Table[bytes, bytes]):

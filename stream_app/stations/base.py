@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from stream_app.alerts.lifecycle import AlertChange
 from stream_app.alerts.rules import Rules
-from stream_app.failure import Failure
+from stream_app.handover import Lost
 from stream_app.settings import Settings
 from stream_app.sinks.publisher import OutRecord, Publisher
 from stream_app.sinks.redis_view import View
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
 _MOST_CLAIMS = 5
-_SESSIONS_UNTIL_HEARD = 0.5  # two heartbeats
+_SESSIONS_UNTIL_HEARD = 0.5  # two heartbeats, see topology.py
 
 
 class Surroundings(NamedTuple):
@@ -76,7 +76,8 @@ class Station:
         partition is not this worker's any more.
 
         Raises:
-            Failure: another worker has claimed it, or a topic is not the one that the journal is about.
+            Lost: another worker has claimed it.
+            Failure: a topic is not the one that the journal is about.
         """
         for _ in range(_MOST_CLAIMS):
             if await self._claim(lost):
@@ -138,7 +139,7 @@ class Station:
         stands there is read then.
 
         Raises:
-            Failure: the partition is another worker's.
+            Lost: the partition is another worker's.
         """
         owner = uuid4().hex[:12]
         records, first = self.journal.claim(owner), self.journal.end_offset
@@ -146,21 +147,21 @@ class Station:
         if end != first + len(records):
             found, ours = await self._found_behind(first), {record.key for record in records}
             if self.journal.read_on(found, ours):
-                await self._may_claim_again(owner, lost)
+                await self._wait_to_claim_again(owner, lost)
                 return False
             self._look_for_strangers(found, ours)
         self.journal.end_offset = end
         return True
 
-    async def _may_claim_again(self, owner: str, lost: asyncio.Event) -> None:
-        """Return if the journal is to be claimed again under a new name, as the claim under this one is void.
+    async def _wait_to_claim_again(self, owner: str, lost: asyncio.Event) -> None:
+        """Wait until the journal may be claimed again under a new name, as the claim under this one is void.
 
         The last owner may have written until just now: it shut down late, or has not heard yet that it lost the
         partition. Or another worker has claimed it, as both were given it one soon after the other: then whichever of the
         two has lost it hears of that within a heartbeat or two.
 
         Raises:
-            Failure: this worker has lost it.
+            Lost: this worker has.
         """
         has_rival = self.journal.owner != owner
         words = "another worker claims it" if has_rival else "its last owner wrote until now"
@@ -176,7 +177,7 @@ class Station:
         """Append records of ours to the journal.
 
         Raises:
-            Failure: the partition is another worker's.
+            Lost: the partition is another worker's.
         """
         first = self.journal.end_offset
         last = await self.publisher.write_in_order(self._changelog, self.number, records)
@@ -210,13 +211,13 @@ class Station:
         """Look at records that stand beside ours.
 
         Raises:
-            Failure: they say that the partition is another worker's.
+            Lost: they say that the partition is another worker's.
         """
         if self.journal.strangers((record for record, _ in found), ours):
             raise self._not_ours()
 
-    def _not_ours(self) -> Failure:
-        return Failure(
+    def _not_ours(self) -> Lost:
+        return Lost(
             f"{self._changelog}, partition {self.number}: another worker has written to it; "
             "this worker lets go: restart it"
         )

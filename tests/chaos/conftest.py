@@ -26,3 +26,11 @@ def seed() -> int:
 def stage(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, seed: int) -> Iterator[Stage]:
     with Stage(broker.address, redis_server.url, tmp_path, seed) as ready:
         yield ready
+
+
+@pytest.fixture
+def quick_stage(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, seed: int) -> Iterator[Stage]:
+    """One whose group misses a worker as soon as the settings allow: the embedded broker takes half of that time more to
+    share its partitions out."""
+    with Stage(broker.address, redis_server.url, tmp_path, seed, session_timeout="3s") as ready:
+        yield ready

@@ -51,8 +51,9 @@ def kill_one(stage: Stage) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_every_partition_is_served_again_within_ten_seconds_of_a_kill(stage: Stage) -> None:
+def test_every_partition_is_served_again_within_ten_seconds_of_a_kill(quick_stage: Stage) -> None:
     """Two workers serve, one is killed, the other takes its partitions over: the median of three times."""
+    stage = quick_stage
     stage.start(WORKERS)
     seconds = []
     for _ in range(MEASURED):

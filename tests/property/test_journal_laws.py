@@ -173,9 +173,15 @@ def test_a_claim_that_came_too_soon_is_made_again_with_all_that_was_written(
 
 
 @examples()
-@given(stores, epochs, chunk_bytes, st.lists(st.integers(0, 1), max_size=12))
+@given(
+    stores, epochs, chunk_bytes, st.lists(st.integers(0, 1), max_size=12), st.randoms(use_true_random=False)
+)
 def test_of_rivals_one_has_it_in_the_end_and_nothing_is_lost(
-    store: SliceStore, written: list[list[tuple[str, int | None]]], size: int, turns: list[int]
+    store: SliceStore,
+    written: list[list[tuple[str, int | None]]],
+    size: int,
+    turns: list[int],
+    random: Random,
 ) -> None:
     """Two were given the partition one soon after the other, and have read the same. Each claims it, reads on where it came
     second and claims again; who has it writes, until it sees that the other has it."""
@@ -186,6 +192,9 @@ def test_of_rivals_one_has_it_in_the_end_and_nothing_is_lost(
         rivals = [Rival("one", writer.log), Rival("other", writer.log)]
         for turn in turns:
             rivals[turn].take_turn()
+            if random.random() < 0.3:
+                writer.log.compact(random)
+                assert_known(read(writer.log), rivals)
         for _ in range(ROUNDS_TO_DECIDE):
             for rival in rivals:
                 rival.take_turn()
@@ -194,7 +203,12 @@ def test_of_rivals_one_has_it_in_the_end_and_nothing_is_lost(
         heir = read(writer.log)
         assert owner.has_it
         assert state(heir) == state(owner.journal)
-        assert all(heir.shelf.at_rest(name) for rival in rivals for name in rival.wrote)
+        assert_known(heir, rivals)
+
+
+def assert_known(reader: Journal, rivals: list[Rival]) -> None:
+    """A reader knows all that was confirmed, by whichever of the two."""
+    assert all(reader.shelf.at_rest(name) for rival in rivals for name in rival.wrote)
 
 
 class Rival:
@@ -220,11 +234,16 @@ class Rival:
     def _write(self) -> None:
         name = f"{self._name}:{len(self.wrote)}"
         self.journal.shelf.changed(name, 1)
-        found, ours = self._append(self.journal.write(self.journal.shelf.write_down(), b"h", nothing))
+        if self._still_has_it(self.journal.write(self.journal.shelf.write_down(), b"h", nothing)):
+            self.wrote.append(name)
+            self._still_has_it(self.journal.dead_records())
+
+    def _still_has_it(self, records: list[JournalRecord]) -> bool:
+        """Append records, and look whether the other has it."""
+        found, ours = self._append(records)
         if self.journal.strangers((record for record, _ in found), ours):
             self.has_it, self.is_out = False, True
-        else:
-            self.wrote.append(name)
+        return self.has_it
 
     def _append(self, records: list[JournalRecord]) -> tuple[list[tuple[JournalRecord, int]], set[bytes]]:
         """What stands behind where it last read, once these records do, and their keys."""
