@@ -180,14 +180,17 @@ class Journal:
 
     def strangers(self, records: Iterable[JournalRecord], ours: Set[bytes]) -> bool:
         """Whether records that stand beside ours mean that the partition is another's: those of a higher generation
-        do. All others are of stale owners and ignored by every reader. They are buried first: without ours before them, a
-        void claim would seem to hold."""
+        do. What others wrote in our own generation is buried before anything of ours: it is void because our claim came
+        first, and without that before it would seem to hold."""
         for record in records:
             if record.key not in ours and record.value is not None:
                 chunk = _decode(record.value)
                 if chunk.generation > self.generation:
                     return True
-                self._void.append(record.key)
+                if chunk.generation == self.generation and chunk.owner != self.owner:
+                    self._void.append(record.key)
+                else:
+                    self._live[record.key] = chunk.epoch
         return False
 
     def dead_records(self) -> list[JournalRecord]:

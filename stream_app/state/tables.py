@@ -35,12 +35,16 @@ class JournalStore(Store[bytes, bytes]):
         """Start without partitions; called by Faust's service."""
         self.journals: dict[int, Journal] = {}
         self.lost = asyncio.Event()
+        self.is_handed_over = False
         self.failure: Exception | None = None
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Replay changelog records. Faust only logs what is raised here, so a failure is kept for later."""
+        """Replay changelog records, unless the engine has the journals already: Faust may hold some of an earlier recovery.
+        It only logs what is raised here, so a failure is kept for later."""
+        if self.is_handed_over:
+            return
         try:
             for event in batch:
                 message = event.message
@@ -55,6 +59,7 @@ class JournalStore(Store[bytes, bytes]):
         """Forget all partitions: those that stay are read anew as well."""
         self._let_go(list(self.journals))
         self.lost = self.table.assigned()
+        self.is_handed_over = False
         state_is_let_go()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -80,6 +85,7 @@ class JournalStore(Store[bytes, bytes]):
         """The journals of the partitions that are ours; raises what made a replay fail."""
         if self.failure is not None:
             raise self.failure
+        self.is_handed_over = True
         self._let_go([partition for partition in self.journals if partition not in owned])
         return {partition: self._journal(partition) for partition in sorted(owned)}
 

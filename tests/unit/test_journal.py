@@ -115,6 +115,19 @@ def test_an_owner_whose_journal_is_claimed_by_another_is_told_so() -> None:
     assert not other.journal.strangers(found, {found[0].key})
 
 
+def test_what_an_owner_wrote_itself_is_never_taken_for_a_strangers() -> None:
+    """However far back it looks: its own epochs, and those that it has read, are not buried before their time."""
+    log = Log()
+    Writer(log).epoch([("u:1", 1)])
+    owner = Writer(log)
+    owner.epoch([("u:1", 2)])
+    found = [JournalRecord(x.key, x.value) for x in log.records]
+    before = state(read(log))
+    assert not owner.journal.strangers(found, {found[-1].key})
+    owner.append(owner.journal.dead_records())
+    assert state(read(log)) == before
+
+
 def test_a_new_owner_that_was_too_quick_lets_no_event_be_counted_twice() -> None:
     """The old owner reads hours of event time in one epoch while the new one starts: ids of the first hours
     are forgotten in the state that the new owner's claim would send back to the older offsets."""
