@@ -196,4 +196,5 @@ class Watchdog:
         replayed = sum(cast(Any, self._app.tables).recovery.active_offsets.values())
         engine = self._app.engine
         opened = len(engine.shards), len(engine.mergers)
+        replayed += engine.vitals.replayed
         return self._app.consumer_generation_id, replayed, *opened, engine.publisher.confirmed.total()

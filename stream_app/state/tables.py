@@ -35,15 +35,15 @@ class JournalStore(Store[bytes, bytes]):
         """Start without partitions; called by Faust's service."""
         self.journals: dict[int, Journal] = {}
         self.lost = asyncio.Event()
-        self.is_handed_over = False
+        self.is_recovering = False
+        self.is_doubtful = False
         self.failure: Exception | None = None
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Replay changelog records, unless the engine has the journals already: Faust may hold some of an earlier recovery.
-        It only logs what is raised here, so a failure is kept for later."""
-        if self.is_handed_over:
+        """Replay changelog records. Faust only logs what is raised here, so a failure is kept for later."""
+        if self.is_doubtful:
             return
         try:
             for event in batch:
@@ -56,10 +56,11 @@ class JournalStore(Store[bytes, bytes]):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Forget all partitions: those that stay are read anew as well."""
+        """Forget all partitions: those that stay are read anew as well. A recovery that overtakes another is not trusted:
+        Faust may leave out what the other had read. Its journals stay empty, and whoever claims them reads them."""
         self._let_go(list(self.journals))
         self.lost = self.table.assigned()
-        self.is_handed_over = False
+        self.is_doubtful, self.is_recovering = self.is_recovering, True
         state_is_let_go()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -85,7 +86,7 @@ class JournalStore(Store[bytes, bytes]):
         """The journals of the partitions that are ours; raises what made a replay fail."""
         if self.failure is not None:
             raise self.failure
-        self.is_handed_over = True
+        self.is_recovering = False
         self._let_go([partition for partition in self.journals if partition not in owned])
         return {partition: self._journal(partition) for partition in sorted(owned)}
 

@@ -79,6 +79,8 @@ class Station:
             Lost: another worker has claimed it.
             Failure: a topic is not the one that the journal is about.
         """
+        if self.journal.end_offset == 0:
+            await self._read_journal(lost)
         for _ in range(_MOST_CLAIMS):
             if await self._claim(lost):
                 break
@@ -133,6 +135,18 @@ class Station:
 
     async def _note_told(self, state: object) -> None:
         await self.write_epoch([], state, [], nothing)
+
+    async def _read_journal(self, lost: asyncio.Event) -> None:
+        """Read a journal that Faust has not read, or not well (``state/tables.py``), if there is anything.
+
+        Raises:
+            Lost: the partition is another worker's.
+        """
+        async for record in read_tail(self.settings, {TopicPartition(self._changelog, self.number): 0}):
+            self.journal.replay(JournalRecord(record.key, record.value), record.offset)
+            self.vitals.replayed += 1
+            if lost.is_set():
+                raise self._not_ours()
 
     async def _claim(self, lost: asyncio.Event) -> bool:
         """Claim the journal; whether that holds. It does not where another worker wrote to it since it was read: what

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
 import pytest
 
 from stream_app.alerts.rules import load_rules
@@ -84,6 +85,20 @@ async def test_what_is_recovered_only_when_it_is_lost_is_not_opened(
     assert not engine.mergers
     await engine.open_mergers(unread(settings), engine.handover.lost)
     assert sorted(engine.mergers) == list(range(settings.partitions))
+
+
+async def test_a_journal_that_faust_has_not_read_is_read(
+    settings: Settings, engines: tuple[Engine, Engine]
+) -> None:
+    first, second = engines
+    await first.open_mergers(unread(settings), first.handover.lost)
+    for station in first.mergers.values():
+        station.journal.shelf.changed("h:all:all", [1])
+        await station.write_epoch(station.journal.shelf.write_down(), station.merger.header(), [], nothing)
+    await first.close()
+    await second.open_mergers(unread(settings), second.handover.lost)
+    for station in second.mergers.values():
+        assert station.journal.shelf.at_rest("h:all:all") == msgspec.msgpack.encode([1])
 
 
 async def test_where_neither_hears_of_it_one_has_each_in_the_end(
