@@ -3,7 +3,7 @@
 Around a rebalance Faust may hand over records that were fetched for a position it has left since; to apply them
 would skip all that lies between, for ever. So the first batch behind a hole is not taken, and the partition is
 read again from where it was left. Some holes are real (markers of transactions, records that retention or
-compaction removed): then the same batch comes again, and is taken. Pure.
+compaction removed): then the same batch comes again, and may be taken if Kafka has nothing between. Pure.
 """
 
 from __future__ import annotations

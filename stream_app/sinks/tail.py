@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError
@@ -22,7 +22,7 @@ _POLL_MS = 100
 
 async def read_tail(
     settings: Settings, from_offsets: Mapping[TopicPartition, int]
-) -> AsyncIterator[ConsumerRecord]:
+) -> AsyncGenerator[ConsumerRecord]:
     """The records that stand at or behind an offset, those of each partition in order. Waits for a Kafka that cannot
     be reached: the partitions stay this worker's until Kafka itself says otherwise."""
     places = list(from_offsets)
@@ -41,6 +41,17 @@ async def read_tail(
         await consumer.stop()
 
 
+async def stands_between(settings: Settings, place: TopicPartition, offset: int, end: int) -> bool:
+    """Whether any record stands at or behind an offset and before another."""
+    records = read_tail(settings, {place: offset})
+    try:
+        async for record in records:
+            return int(record.offset) < end
+    finally:
+        await records.aclose()
+    return False
+
+
 async def _connected(settings: Settings) -> AIOKafkaConsumer:
     """A consumer that has reached Kafka. It tries again by itself once it has, but not before."""
     rests = pauses()
@@ -49,6 +60,7 @@ async def _connected(settings: Settings) -> AIOKafkaConsumer:
             **aiokafka_options(settings),
             fetch_max_wait_ms=_POLL_MS,
             enable_auto_commit=False,
+            isolation_level="read_committed",  # what a transaction has aborted does not count
             auto_offset_reset="earliest",  # where retention has removed what stood at the offset
         )
         try:
