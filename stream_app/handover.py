@@ -35,8 +35,7 @@ class Handover:
         """Take partitions over. Tells whether that is done: not where they were lost meanwhile.
 
         Args:
-            lost: what was ``lost`` when they were assigned. Their journals are read after that, and perhaps to the end
-                only once others are assigned.
+            lost: what was ``lost`` when they were assigned: by the time their journals are read they may be lost already.
             take_all: takes them.
 
         Raises:

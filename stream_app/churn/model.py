@@ -76,7 +76,7 @@ class ChurnModel:
         return (self.buyer, BUYER) if facts.is_buyer else (self.reader, READER)
 
 
-@lru_cache(maxsize=2000)  # after a mailing, many customers share their facts
+@lru_cache(maxsize=2_000)  # after a mailing, many customers share their facts
 def assess(facts: ChurnFacts, model: ChurnModel) -> Assessment:
     """Score a customer and say what raised the score most."""
     head, factors = model.head_of(facts)

@@ -127,8 +127,8 @@ class JournalTables(TableManager):
 
 class JournalTable(faust.Table[bytes, bytes]):
     """A table whose changelog is a journal. ``assigned`` is asked at each assignment for what will be set once its
-    partitions are lost; that is given to ``open_partitions``, which is called after each recovery: Faust ends one that was
-    nearly done even when others are assigned. Shelves keep their bytes at rest in ``slice_store``."""
+    partitions are lost; that is given to ``open_partitions``, which is called after each recovery that none has overtaken.
+    Shelves keep their bytes at rest in ``slice_store``."""
 
     assigned: Callable[[], asyncio.Event]
     open_partitions: Opened
