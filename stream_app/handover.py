@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
+from stream_app.clock import monotonic_seconds
 from stream_app.failure import Failure
 
 logger = logging.getLogger(__name__)
+
+_SETTLED_SECONDS = 60.0
 
 Result = TypeVar("Result")
 
@@ -30,6 +34,7 @@ class Handover:
         self._lock = asyncio.Lock()
         self.lost = asyncio.Event()
         """Set once the partitions that are assigned now are lost; those assigned next have another."""
+        self._taken_at = -math.inf
 
     async def take(self, lost: asyncio.Event, take_all: Callable[[], Awaitable[None]]) -> bool:
         """Take partitions over. Tells whether that is done: not where they were lost meanwhile.
@@ -52,7 +57,13 @@ class Handover:
                     raise
                 logger.info("partitions were lost while they were being taken over")
                 return False
+            self._taken_at = monotonic_seconds()
         return True
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether partitions were taken so lately that Faust may still hand over what it fetched before."""
+        return monotonic_seconds() - self._taken_at < _SETTLED_SECONDS
 
     @asynccontextmanager
     async def letting_go(self) -> AsyncIterator[None]:

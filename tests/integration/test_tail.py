@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 
 from stream_app.ingest.topics import CHATS
 from stream_app.settings import Settings
-from stream_app.sinks.tail import read_tail
+from stream_app.sinks.tail import read_tail, stands_between
 from stream_app.sinks.topic_admin import ensure_topics
 from tests.support.brokers import BrokerMaker
 from tests.support.proxy import Proxy
@@ -49,3 +49,15 @@ def test_the_tail_is_read_once_kafka_can_be_reached(new_broker: BrokerMaker, set
             return await asyncio.wait_for(reading, READ_SECONDS)
 
         assert asyncio.run(read_while_it_comes_and_goes()) == values[1:]
+
+
+async def test_what_stands_between_two_offsets_is_known(settings: Settings) -> None:
+    ensure_topics(settings)
+    with KafkaProducer(bootstrap_servers=settings.kafka, enable_idempotence=False) as producer:
+        for _ in range(3):
+            producer.send(settings.topic(CHATS), b"{}", partition=0)
+        producer.flush(READ_SECONDS)
+    place = TopicPartition(settings.topic(CHATS), 0)
+    assert await stands_between(settings, place, 1, 2)
+    assert not await stands_between(settings, place, 3, 9)
+    assert not await stands_between(settings, place, 1, 1)
