@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import redis
 
-from stream_app.clock import DAY_MS, HOUR_MS
+from stream_app.clock import DAY_MS
 from stream_app.ingest.topics import ALERT_TOPICS
 from tests.chaos.probe import ProbeWatch
 from tests.chaos.traffic import BAD_VALUE, PARTITIONS, Traffic
@@ -32,7 +32,7 @@ from tests.support.programs import (
     installation,
     wait_until,
 )
-from tests.support.settling import clear_of_midnight
+from tests.support.settling import settled_watermark
 from tests.support.traffic import Sender, delivered, one_in_each
 
 LATENESS_MS: Final = DAY_MS
@@ -84,7 +84,7 @@ class Stage:
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """End the traffic, let time pass everything that waits, and hold every promise against the outcome."""
         self.traffic.finish()
-        watermark_ms = clear_of_midnight(self.traffic.newest_ms + 3 * HOUR_MS)
+        watermark_ms = settled_watermark(self.traffic.newest_ms, LATENESS_MS)
         end_ms = watermark_ms + LATENESS_MS
         self.sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
         self.sender.flush()

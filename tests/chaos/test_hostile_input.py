@@ -3,7 +3,7 @@
 A *pulse* is a good event for each shard, ten times a second. While one waits and no snapshot counts it, the shard
 or the merger behind it may stand still; the longest such time is printed, beside the longest under good records
 alone at the same pace, which is the rhythm of snapshots. Time for which a busy machine had no processor for the
-worker is taken off both.
+worker, or the broker did not confirm a pulse, is taken off both.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Pulses(threading.Thread):
         self._at_ms = at_ms
         self._end = threading.Event()
         self.sent_ms: list[int] = []
-        self._kept_waiting_ms: list[float] = []
+        self._unconfirmed_ms = 0.0
+        self._marks: list[tuple[int, float]] = []
         self.problem: BaseException | None = None
 
     def run(self) -> None:
@@ -80,9 +81,12 @@ class Pulses(threading.Thread):
             people = one_in_each(PARTITIONS, "pulse")
             while not self._end.wait(BETWEEN_PULSES_SECONDS):
                 self.sent_ms.append(now_ms())
-                self._kept_waiting_ms.append(kept_waiting_ms(self._worker.process.pid))
+                self._mark()
+                sent = time.monotonic()
                 self.sender.send(*(delivered(p, self._at_ms, f"pulse-{n}") for n, p in enumerate(people)))
                 self.sender.flush()
+                self._unconfirmed_ms += (time.monotonic() - sent) * 1_000
+                self._mark()
         except BaseException as problem:  # noqa: BLE001 - raised again where the test ends
             self.problem = problem
 
@@ -95,8 +99,8 @@ class Pulses(threading.Thread):
 
     def stalls_ms(self, place: Installation) -> list[tuple[int, float]]:
         """When each step of a shard's count was shown, and for how long its next pulse had waited since the one
-        before, or since it was sent if that was later; without the time for which the machine kept the worker
-        waiting for a processor."""
+        before, or since it was sent if that was later; without the time for which the machine or the broker kept
+        it waiting."""
         stalls = []
         for shard in self._steps(place).values():
             for (count, before_ms), (_, shown_ms) in pairwise(shard):
@@ -105,9 +109,13 @@ class Pulses(threading.Thread):
                 stalls.append((shown_ms, max(0.0, stall_ms)))
         return stalls
 
+    def _mark(self) -> None:
+        """Remember for how long the machine and the broker have kept pulses waiting so far."""
+        self._marks.append((now_ms(), kept_waiting_ms(self._worker.process.pid) + self._unconfirmed_ms))
+
     def _kept_by(self, time_ms: int) -> float:
-        """For how long the worker had been kept waiting at the last pulse before this time."""
-        return self._kept_waiting_ms[max(0, bisect_right(self.sent_ms, time_ms) - 1)]
+        """For how long pulses had been kept waiting at the last mark up to this time."""
+        return self._marks[max(0, bisect_right(self._marks, time_ms, key=lambda mark: mark[0]) - 1)][1]
 
     def _steps(self, place: Installation) -> dict[str, list[tuple[int, int]]]:
         """By shard, how many of its pulses were counted and when that was shown, until all are."""

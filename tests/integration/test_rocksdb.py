@@ -9,20 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from stream_app.clock import DAY_MS, HOUR_MS, now_ms
+from stream_app.clock import DAY_MS, now_ms
 from stream_app.dev import EmbeddedRedis
-from tests.oracle import compute
 from tests.oracle.events import time_ms
 from tests.support.brokers import Broker
-from tests.support.programs import Crew, LastSnapshots, installation
-from tests.support.settling import clear_of_midnight
-from tests.support.traffic import Life, Load, Sender, delivered, one_in_each
+from tests.support.programs import Crew, installation
+from tests.support.settling import settle
+from tests.support.traffic import Life, Load, Sender
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 PARTITIONS = 4
 EVENTS, A_SECOND = 4_000, 1_500
-LATENESS_MS = DAY_MS
 
 
 def scratch(directory: Path) -> set[Path]:
@@ -51,14 +49,7 @@ def test_a_worker_on_rocksdb_is_exact_after_a_kill_and_leaves_nothing_on_the_dis
             assert len(scratch(tmp_path)) == 1
             load.finish()
         newest_ms = max(time_ms(record.event["event_time"]) for record in sender.records)
-        end_ms = clear_of_midnight(newest_ms + 3 * HOUR_MS) + LATENESS_MS
-        sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
-        sender.flush()
-        snapshots = LastSnapshots(place.address, place.settings.prefix)
-        try:
-            snapshots.wait_until_exact(compute(sender.records, now_ms=end_ms - LATENESS_MS), 40)
-        finally:
-            snapshots.close()
+        settle(place, sender, newest_ms)
         (own,) = scratch(tmp_path)
         assert (
             sum(path.is_dir() for path in own.iterdir()) == 2 * PARTITIONS

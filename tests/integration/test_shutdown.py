@@ -14,14 +14,13 @@ from kafka import KafkaAdminClient, TopicPartition
 from stream_app.clock import DAY_MS, HOUR_MS, now_ms
 from stream_app.dev import EmbeddedRedis
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
-from tests.oracle import compute
 from tests.oracle.events import time_ms
 from tests.support.brokers import Broker, BrokerMaker
 from tests.support.journals import Offsets, applied_offsets
-from tests.support.programs import Crew, Installation, LastSnapshots, Worker, installation
-from tests.support.settling import clear_of_midnight
+from tests.support.programs import Crew, Installation, Worker, installation
+from tests.support.settling import settle
 from tests.support.stuck_worker import CLOSING
-from tests.support.traffic import Life, Load, Sender, delivered, one_in_each
+from tests.support.traffic import Life, Load, Sender
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +68,7 @@ def test_under_load_it_ends_in_time_and_commits_all_that_it_counted(
     broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     place = installation(broker.address, redis_server.url, tmp_path, allowed_lateness="24h")
-    start_ms = now_ms() - 2 * DAY_MS
+    start_ms = now_ms() - 3 * DAY_MS
     with Crew(place, tmp_path) as crew, Sender(place.settings) as sender:
         first = crew.start()
         load = Load(sender, Life(3, start_ms, 20 * HOUR_MS).events(8_000), A_SECOND)
@@ -83,13 +82,8 @@ def test_under_load_it_ends_in_time_and_commits_all_that_it_counted(
             assert committed == applied
             crew.start()
             load.finish()
-        newest = max(time_ms(record.event["event_time"]) for record in sender.records)
-        end_ms = clear_of_midnight(newest + 3 * HOUR_MS) + DAY_MS
-        sender.send(*(delivered(customer, end_ms) for customer in one_in_each(PARTITIONS)))
-        sender.flush()
-        snapshots = LastSnapshots(place.address, place.settings.prefix)
-        snapshots.wait_until_exact(compute(sender.records, now_ms=end_ms - DAY_MS), 40)
-        snapshots.close()
+        newest_ms = max(time_ms(record.event["event_time"]) for record in sender.records)
+        settle(place, sender, newest_ms)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
-from stream_app.clock import DAY_MS, HOUR_MS
+from stream_app.clock import DAY_MS, HOUR_MS, now_ms
 from stream_app.sinks.tail import read_tail
 from tests.oracle import Record, compute
 from tests.support.comparison import oracle_settings
@@ -32,8 +32,13 @@ class Source(NamedTuple):
     offset: int
 
 
-def clear_of_midnight(watermark_ms: int) -> int:
-    """The same watermark, or a later one, that time by the clock takes across no day's end while a test looks."""
+def settled_watermark(newest_ms: int, allowed_lateness_ms: int) -> int:
+    """A watermark that all before has come true at, and that time by the clock takes across no day's end while a
+    test looks; fails where an event that brings it about would lie in the future at some hour of the day."""
+    watermark_ms = newest_ms + DEADLINES_MS
+    assert watermark_ms + 2 * HOUR_MS + allowed_lateness_ms <= now_ms(), (
+        "a test's traffic must lie further back"
+    )
     return watermark_ms if watermark_ms % DAY_MS < DAY_MS - HOUR_MS else watermark_ms + 2 * HOUR_MS
 
 
@@ -49,7 +54,7 @@ def settle(
     ``others`` are accepted records that somebody else sent; ``without`` says which of the sender's do not count.
     """
     settings = place.settings
-    watermark_ms = clear_of_midnight(newest_ms + DEADLINES_MS)
+    watermark_ms = settled_watermark(newest_ms, settings.allowed_lateness)
     end_ms = watermark_ms + settings.allowed_lateness
     sender.send(*(delivered(customer, end_ms) for customer in one_in_each(settings.partitions)))
     sender.flush()
