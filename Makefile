@@ -33,7 +33,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo screenshots test test-all chaos test-kafka test-containers kafka check format bench bench-check bench-churn lock clean
+.PHONY: help setup demo screenshots test laws test-all chaos test-kafka test-containers kafka check format bench bench-check bench-churn lock clean
 .NOTPARALLEL:
 
 help: ## list what there is to run
@@ -49,6 +49,9 @@ screenshots: $(STAMP) ## take the pictures of docs/images/ anew, from the demo; 
 
 test: $(STAMP) ## run the tests but the slow ones, in about six minutes
 	$(PYTEST) -m "not slow" $(ARGS)
+
+laws: $(STAMP) ## look for what breaks a law, at random and ten times as long as `make test` does
+	LAWS=deep $(PYTEST) --timeout 3600 tests/property $(ARGS)
 
 test-all: $(STAMP) ## run every test
 	$(PYTEST) $(ARGS)

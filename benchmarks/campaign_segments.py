@@ -17,7 +17,7 @@ from benchmarks.newsletter import CAMPAIGNS, SEGMENTS, newsletter_day
 from benchmarks.pure_path import Batches
 from stream_app.clock import SECOND_MS
 from stream_app.metrics.merge import Merger
-from stream_app.metrics.partials import KeyPartial, decode_partial, pack
+from stream_app.metrics.partials import Partial, decode_partial, key_partials, pack
 from stream_app.settings import Settings, load_settings
 from stream_app.sinks.redis_commands import commands_of
 from stream_app.state.journal import Journal
@@ -68,10 +68,9 @@ class PurePath:
         header = msgspec.msgpack.encode(out.header)
         self._journal.write(self._shelf.write_down(), header, self.shard.forgetting)
         self._journal.dead_records()
-        keys = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in out.keys]
         standings = self.shard.standings.of(campaigns_among(change.key for change in out.keys))
         place = (0, 0, self._journal.epoch, out.header.watermark_ms)
-        return [value for _, value in pack(*place, keys, 1, standings)]
+        return [value for _, value in pack(Partial(*place, key_partials(out.keys), standings), 1)]
 
     def _show(self, partials: list[bytes]) -> None:
         """Merge, and make what is sent of it."""

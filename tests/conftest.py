@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Final, cast
 
 import pytest
+from hypothesis import settings
 
 from stream_app.dev import EmbeddedRedis, ServerError
 from tests.support.brokers import BROKER_NAMES, Broker, BrokerMaker, BrokerName, broker_maker, java
 
 LINES_OF_A_LOG: Final = 25
+
+# A run looks at the same cases as the one before; `make laws` looks at others.
+settings.register_profile("default", derandomize=os.environ.get("LAWS") != "deep")
+settings.load_profile("default")
 
 
 def _chosen(config: pytest.Config) -> BrokerName:

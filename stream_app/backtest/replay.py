@@ -22,7 +22,7 @@ from stream_app.backtest.intake import Intake
 from stream_app.backtest.judge import Judge
 from stream_app.backtest.tidy_shelf import TidyShelf
 from stream_app.metrics.catalogue import PANE_MS
-from stream_app.metrics.partials import KeyPartial, Partial, decode_partial, pack
+from stream_app.metrics.partials import Partial, decode_partial, key_partials, pack
 from stream_app.settings import Settings
 from stream_app.sinks.partitioner import partition_of
 from stream_app.state.shard import Shard, ShardFlush
@@ -197,9 +197,9 @@ class _Shard:
         place = (self._number, 0, self._epoch, watermark_ms)
         if out is not None and self.shard.accepted:  # one without events has no time, and holds nothing back
             self._told_watermark_ms = watermark_ms
-            keys = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in out.keys]
             standings = self.shard.standings.of(sorted(campaigns_among(c.key for c in out.keys)))
-            return [decode_partial(value) for _, value in pack(*place, keys, 1, standings)]
+            word = Partial(*place, key_partials(out.keys), standings)
+            return [decode_partial(value) for _, value in pack(word, 1)]
         if watermark_ms > self._told_watermark_ms:
             self._told_watermark_ms = watermark_ms
             return [Partial(*place, [])]

@@ -73,6 +73,7 @@ class Merger:
         self._waiting_to_empty: set[str] = set()
         self._restore()
         self._changed: set[str] = set()
+        self._outdated: set[str] = set()
         self._due: dict[str, None] = dict.fromkeys(name for name in held.due if name in self._keys)
         self._sent_at: dict[str, int] = {}
         self._dirty = False
@@ -104,7 +105,8 @@ class Merger:
             self._marks[str(word.shard)] = heard = ShardMark(word.generation, word.epoch, watermark_ms)
             self._shards.put(str(word.shard), heard)
             for key in word.keys:
-                self._apply(word.shard, key)
+                if not (word.is_repeat and self._has_forgotten(key)):
+                    self._apply(word.shard, key)
             for standing in word.standings:
                 self.ledger.apply(word.shard, standing)
 
@@ -132,6 +134,7 @@ class Merger:
             del self._due[name]
             self._sent_at[name] = clock_ms
             snapshots.append(take_snapshot(name, self._keys[name], self.watermark_ms))
+        self._forget_outdated()
         self._dirty = False
         self.unflushed = 0
         return MergeFlush(self.header(names), snapshots)
@@ -161,23 +164,38 @@ class Merger:
         if kind == TALLY_KIND:
             full_key = name.rpartition(_SEPARATOR)[0]
             merged = self._keys.get(full_key)
-            horizon_ms = self.watermark_ms - self._settings.retention
-            if merged is not None and (merged.newest_ms >= horizon_ms or holds_customers(merged.total)):
-                return False
-            self._forget(full_key)
-            return True
+            if merged is not None and self._may_forget(merged.newest_ms, merged.total):
+                self._outdated.add(full_key)
+            return False  # but with the next epoch, so that all that the shards said of the key goes at once
         if kind == STANDING_KIND:
             return self.ledger.expired(name, value, self.watermark_ms - self._settings.retention)
         if kind == HISTORY_KIND:
             return name.partition(_SEPARATOR)[0] not in self._keys
         return kind == EMPTIED_KIND and name not in self._keys
 
+    def _may_forget(self, newest_ms: int, total: Cell) -> bool:
+        return newest_ms < self.watermark_ms - self._settings.retention and not holds_customers(total)
+
+    def _has_forgotten(self, word: KeyPartial) -> bool:
+        """Whether a repeat speaks of a key that was forgotten; it holds only what changed last, and must not revive it."""
+        return word.key not in self._keys and self._may_forget(word.newest_ms, word.total)
+
+    def _forget_outdated(self) -> None:
+        """Forget what was found to be outdated, unless something has reached it since."""
+        for full_key in self._outdated:
+            merged = self._keys[full_key]
+            if full_key not in self._due and self._may_forget(merged.newest_ms, merged.total):
+                self._forget(full_key)
+        self._outdated.clear()
+
     def _forget(self, full_key: str) -> None:
-        self._keys.pop(full_key, None)
-        self._due.pop(full_key, None)
+        merged = self._keys.pop(full_key)
         self._sent_at.pop(full_key, None)
         for shard in self._marks:
-            self._tallies.delete(f"{full_key}{_SEPARATOR}{shard}")
+            name = f"{full_key}{_SEPARATOR}{shard}"
+            self._tallies.delete(name)
+            for pane in merged.panes():
+                self._cells.delete(f"{name}{_SEPARATOR}{pane}")
 
     def _apply(self, shard: int, word: KeyPartial) -> None:
         full_key = word.key

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 import msgspec
+from msgspec import structs
 
 from stream_app.metrics.cells import Cell
 from stream_app.state.standings import Standing
+from stream_app.state.tallies import KeyChange
 
 MAX_PARTIAL_BYTES = 100_000
 """How large a record may become, by an estimate that errs upwards: no more than is quickly applied."""
@@ -43,6 +45,8 @@ class Partial(msgspec.Struct, array_like=True):
     keys: list[KeyPartial]
     standings: list[Standing] = []
     """For the merger that keeps the ledger."""
+    is_repeat: bool = False
+    """Whether a new owner says what the last one may have said already."""
 
 
 encode_partial = msgspec.msgpack.Encoder().encode
@@ -54,27 +58,26 @@ def merger_of(key: str, partitions: int) -> int:
     return crc32(key.encode("utf-8")) % partitions
 
 
-def pack(
-    shard: int,
-    generation: int,
-    epoch: int,
-    watermark_ms: int,
-    keys: Iterable[KeyPartial],
-    partitions: int,
-    standings: Sequence[Standing] = (),
-) -> list[tuple[int, bytes]]:
-    """Records of a flush, each with the partition it goes to; every merger gets at least one. Standings go to the
-    merger of ``LEDGER_KEY``."""
+def key_partials(changes: Iterable[KeyChange]) -> list[KeyPartial]:
+    """What there is to be told of keys that changed."""
+    return [
+        KeyPartial(change.key, change.tally.newest_ms, change.tally.total, change.panes) for change in changes
+    ]
+
+
+def pack(word: Partial, partitions: int) -> list[tuple[int, bytes]]:
+    """A shard's word to all mergers as records, each with the partition it goes to; every merger gets at least one.
+    Standings go to the merger of ``LEDGER_KEY``."""
     waiting: dict[int, list[KeyPartial]] = {partition: [] for partition in range(partitions)}
     sizes = dict.fromkeys(waiting, 0)
     records = []
 
     def send(partition: int, standings: Sequence[Standing] = ()) -> None:
-        partial = Partial(shard, generation, epoch, watermark_ms, waiting[partition], list(standings))
-        records.append((partition, encode_partial(partial)))
+        part = structs.replace(word, keys=waiting[partition], standings=list(standings))
+        records.append((partition, encode_partial(part)))
         waiting[partition], sizes[partition] = [], 0
 
-    for key in (piece for whole in keys for piece in _pieces(whole)):
+    for key in (piece for whole in word.keys for piece in _pieces(whole)):
         partition = merger_of(key.key, partitions)
         waiting[partition].append(key)
         sizes[partition] += _size(key)
@@ -82,8 +85,8 @@ def pack(
             send(partition)
     for partition in range(partitions):
         send(partition)
-    for start in range(0, len(standings), MAX_STANDINGS):
-        send(merger_of(LEDGER_KEY, partitions), standings[start : start + MAX_STANDINGS])
+    for start in range(0, len(word.standings), MAX_STANDINGS):
+        send(merger_of(LEDGER_KEY, partitions), word.standings[start : start + MAX_STANDINGS])
     return records
 
 

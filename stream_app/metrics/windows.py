@@ -7,6 +7,8 @@ out of a window is taken off its running sum, so that a window costs what change
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stream_app.metrics.catalogue import LONGEST_WINDOW_MS, PANE_MS, TOTAL, WINDOWS
 from stream_app.metrics.cells import Cell, add
 
@@ -91,6 +93,10 @@ class MergedKey:
             if pane in panes and slot in panes[pane]:
                 return pane
         return None
+
+    def panes(self) -> Iterable[int]:
+        """The panes that a window, now or later, can reach back to, where they hold anything."""
+        return self._panes.keys()
 
     def is_empty(self) -> bool:
         """Whether no window holds anything any more."""

@@ -14,7 +14,7 @@ from stream_app.churn.learning import begin_learning
 from stream_app.clock import SECOND_MS, now_ms
 from stream_app.ingest.topics import INPUT_TOPICS, PARTIALS
 from stream_app.ingest.watermark import NO_TIME
-from stream_app.metrics.partials import KeyPartial, pack
+from stream_app.metrics.partials import Partial, key_partials, pack
 from stream_app.sinks.dead_letters import DeadLetters, Source
 from stream_app.sinks.publisher import OutRecord
 from stream_app.sinks.redis_view import CustomerRisk, FiringAlert
@@ -77,7 +77,7 @@ class ShardStation(Station):
             logger.info("shard %d: churn scores learn from outcomes: %s", self.number, self._learning.words())
         self._watch = CustomerWatch(self.rules, self.desk, self.settings, self._learning)
         self._held_back = False
-        await self._publish(self.shard.key_changes(self.journal.last_changes))
+        await self._publish(self.shard.key_changes(self.journal.last_changes), is_repeat=True)
         await self.tell_the_rest(self._header, held)
         retired = self.desk.retire_unwatched(self.shard.watermark.current_ms)
         if retired:
@@ -160,16 +160,16 @@ class ShardStation(Station):
         forgotten, self.shard.forgotten_customers = self.shard.forgotten_customers, []
         return forgotten
 
-    async def _publish(self, keys: Sequence[KeyChange]) -> None:
-        """Tell the mergers the absolute numbers of what changed."""
+    async def _publish(self, keys: Sequence[KeyChange], *, is_repeat: bool = False) -> None:
+        """Tell the mergers the absolute numbers of what changed; ``is_repeat``: the last owner may have done so."""
         watermark, journal = self.shard.watermark, self.journal
         if all(progress.newest_ms == NO_TIME for progress in watermark.partitions.values()):
             return  # a shard without events holds nothing back
         self._told_watermark_ms, self._told_at_ms = watermark.current_ms, now_ms()
-        partials = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in keys]
         self._untold_campaigns.update(campaigns_among(c.key for c in keys))
         place = (self.number, journal.generation, journal.epoch, watermark.current_ms)
-        packed = pack(*place, partials, self.settings.partitions, self._standings_to_tell())
+        word = Partial(*place, key_partials(keys), self._standings_to_tell(), is_repeat)
+        packed = pack(word, self.settings.partitions)
         topic = self.settings.topic(PARTIALS)
         records = [OutRecord(topic, None, value, partition) for partition, value in packed]
         await self.publisher.write(records)

@@ -217,7 +217,7 @@ def test_the_watermark_is_that_of_the_slowest_shard_and_never_goes_back() -> Non
 
 def test_every_key_goes_to_one_merger_and_every_merger_hears_the_watermark() -> None:
     partials = [KeyPartial(f"campaign:{n}", T0, {0: n}, {n: {0: n}}) for n in range(5_000)]
-    records = pack(3, 2, 7, T0, partials, 4)
+    records = pack(Partial(3, 2, 7, T0, partials), 4)
     heard: dict[str, int] = {}
     for partition, value in records:
         word = decode_partial(value)
@@ -226,7 +226,11 @@ def test_every_key_goes_to_one_merger_and_every_merger_hears_the_watermark() -> 
             assert merger_of(key.key, 4) == partition
             heard[key.key] = heard.get(key.key, 0) + 1
     assert heard == dict.fromkeys((partial.key for partial in partials), 1)
-    assert {partition for partition, _ in records} == set(range(4)) == {p for p, _ in pack(0, 1, 1, 0, [], 4)}
+    assert (
+        {partition for partition, _ in records}
+        == set(range(4))
+        == {p for p, _ in pack(Partial(0, 1, 1, 0, []), 4)}
+    )
 
 
 def test_a_snapshot_shows_every_count_and_rate_of_its_dimension_and_no_other() -> None:

@@ -27,7 +27,7 @@ from stream_app.ingest.topics import INPUT_TOPICS
 from stream_app.ingest.watermark import NO_TIME
 from stream_app.metrics.ledger import Ledger
 from stream_app.metrics.merge import Merger
-from stream_app.metrics.partials import LEDGER_KEY, KeyPartial, decode_partial, merger_of, pack
+from stream_app.metrics.partials import LEDGER_KEY, Partial, decode_partial, key_partials, merger_of, pack
 from stream_app.settings import Settings
 from stream_app.state.journal import Entry, Forgetting, JournalRecord
 from stream_app.state.shard import Shard
@@ -164,7 +164,8 @@ class ShardOwner(_Owner):
         letters = [letter for number, letter in pipeline.dead_letters if number == self.number]
         unknown = {(letter.topic, letter.record.offset) for letter in letters[held.dead_letters_end :]}
         self.shard = Shard(self.journal.shelf, held.shard, pipeline.settings, pipeline.clock_ms, unknown)
-        self.publish(self.shard.key_changes(self.journal.last_changes), self.shard.standings.campaigns())
+        changes = self.shard.key_changes(self.journal.last_changes)
+        self.publish(changes, self.shard.standings.campaigns(), is_repeat=True)
 
     def flush(self) -> None:
         """Dead letters, then the epoch, then the partials; only then the offsets count as committed."""
@@ -186,15 +187,17 @@ class ShardOwner(_Owner):
         for topic, progress in out.header.progress.items():
             pipeline.committed[topic, self.number] = progress[1]
 
-    def publish(self, keys: Sequence[KeyChange], campaigns: Sequence[str]) -> None:
+    def publish(
+        self, keys: Sequence[KeyChange], campaigns: Sequence[str], *, is_repeat: bool = False
+    ) -> None:
         """Tell the mergers the absolute numbers of what changed, and where campaigns stand."""
         watermark = self.shard.watermark
         if all(progress.newest_ms == NO_TIME for progress in watermark.partitions.values()):
             return
-        partials = [KeyPartial(c.key, c.tally.newest_ms, c.tally.total, c.panes) for c in keys]
         place = (self.number, self.journal.generation, self.journal.epoch, watermark.current_ms)
         standings = self.shard.standings.of(campaigns)
-        for merger, value in pack(*place, partials, self.pipeline.partitions, standings):
+        word = Partial(*place, key_partials(keys), standings, is_repeat)
+        for merger, value in pack(word, self.pipeline.partitions):
             self.pipeline.produce()
             self.pipeline.partials[merger].append(value)
 
@@ -454,7 +457,8 @@ class Pipeline:
     def _accepted(self, delivered_only: bool) -> Iterator[oracle.Record]:
         rejected = self.rejected()
         for (topic, number), records in self.topics.items():
-            end = self.read[topic, number] if delivered_only else len(records)
+            progress = self.shards[number].shard.watermark.partitions[topic]
+            end = progress.next_offset if delivered_only else len(records)
             for record in records[:end]:
                 if (topic, number, record.offset) not in rejected:
                     assert record.value is not None

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from stream_app.metrics.catalogue import RATE_BY_NAME
+from stream_app.metrics.catalogue import PANE_MS, RATE_BY_NAME
+from stream_app.metrics.merge import Merger
+from stream_app.metrics.partials import KeyPartial, Partial
 from stream_app.metrics.rates import rate_of
+from stream_app.settings import Settings
+from stream_app.state.journal import sweep
+from stream_app.state.shelf import Shelf
+from stream_app.state.slices import SLICES
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
 from tests.support.strategies import world_settings
 
@@ -73,3 +79,58 @@ def test_a_count_that_is_taken_back_after_its_key_was_forgotten_has_no_interval(
     rate = RATE_BY_NAME["first_contact_rate"]
     shown = rate_of(rate, {"tickets_first_contact": numerator, "tickets_resolved": denominator})
     assert (shown.low, shown.high) == (None, None)
+
+
+RETENTION_MS = Settings().retention
+OLD = "campaign:old"
+
+
+def word(shard: int, epoch: int, generation: int = 1, *, is_repeat: bool = False) -> Partial:
+    """A shard's word: one event of the old campaign in each pane of the beginning that it tells of."""
+    pane = START_MS // PANE_MS + epoch
+    key = KeyPartial(OLD, START_MS + epoch * PANE_MS, {0: epoch}, {pane: {0: 1}})
+    return Partial(shard, generation, epoch, START_MS, [key], [], is_repeat)
+
+
+def merger_told_of_old() -> tuple[Shelf, Merger]:
+    """A merger that heard of a campaign from two shards, and then of a watermark at which it may be forgotten."""
+    shelf = Shelf()
+    merger = Merger(shelf, None, Settings())
+    late_ms = START_MS + RETENTION_MS + DAY_MS
+    told = [word(0, 1), word(1, 1), word(0, 2)]
+    told += [Partial(shard, 1, 3, late_ms, []) for shard in range(2)]
+    merger.process(list(enumerate(told)))
+    merger.flush(START_MS)
+    shelf.write_down()
+    return shelf, merger
+
+
+def forget(shelf: Shelf, merger: Merger) -> None:
+    """Look through everything, and begin the next epoch."""
+    for index in range(SLICES):
+        sweep(shelf, index, merger.expired)
+    merger.flush(START_MS, must=True)
+
+
+def test_a_forgotten_key_is_gone_as_a_whole_or_not_at_all() -> None:
+    shelf, merger = merger_told_of_old()
+    held = merger.key(OLD)
+    assert held is not None
+    forget(shelf, merger)
+    assert merger.key(OLD) is None
+    shelf.drop_hot()  # a crash before the next epoch
+    after = Merger(shelf, None, Settings()).key(OLD)
+    assert after is not None
+    assert after.total == held.total == {0: 3}
+
+
+def test_a_repeat_does_not_bring_back_a_part_of_a_key_that_was_forgotten() -> None:
+    shelf, merger = merger_told_of_old()
+    forget(shelf, merger)
+    shelf.write_down()
+    merger.process([(merger.next_offset, word(0, 2, 2, is_repeat=True))])
+    assert merger.key(OLD) is None
+    assert Merger(shelf, None, Settings()).key(OLD) is None
+    merger.process([(merger.next_offset, word(0, 4, 2))])
+    again = merger.key(OLD)
+    assert again is not None and again.window("24h") == {0: 1}
