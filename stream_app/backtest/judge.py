@@ -25,8 +25,6 @@ from stream_app.state.shelf import Drawer
 from stream_app.state.stage_counts import MOVES
 from stream_app.stations.customer_watch import CustomerWatch
 
-_NEVER_MS = 1 << 62
-"""Between two snapshots: nobody looks at them here."""
 _EMPTY_EVERY_MS = HOUR_MS
 """How often, in event time, the merger empties the windows of keys that had nothing new."""
 
@@ -37,7 +35,6 @@ class Judge:
     def __init__(self, rules: Rules, settings: Settings) -> None:
         self._shelf = TidyShelf()
         self._merger = Merger(self._shelf, None, settings)
-        self._merger.snapshot_interval_ms = _NEVER_MS
         self._desk = AlertDesk(self._shelf, rules)
         self._watch = MetricWatch(self._merger, self._desk)
         # Shelves of their own: those of the shards may serve several judges.
@@ -93,6 +90,7 @@ class Judge:
         now_ms = self._merger.watermark_ms
         if now_ms - self._emptied_at_ms >= _EMPTY_EVERY_MS:
             self._emptied_at_ms = now_ms
+            self._merger.owe_nothing()
             self._merger.flush(now_ms)
 
 

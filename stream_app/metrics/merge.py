@@ -31,11 +31,22 @@ _SEPARATOR = "\0"
 
 
 class ShardMark(msgspec.Struct, array_like=True):
-    """How far a shard's word has been heard."""
+    """How far a shard's word has been heard, and the watermark it had told before the one it told last: what it told with
+    that one, in one record or several, may not all have been heard."""
 
     generation: int = 0
     epoch: int = 0
     watermark_ms: int = 0
+    told_before_ms: int = 0
+
+    def after(self, word: Partial) -> ShardMark:
+        """The mark when a word of the shard has been heard, a repeat of what was told last or the next."""
+        told_before_ms, watermark_ms = self.told_before_ms, self.watermark_ms
+        if word.watermark_ms > watermark_ms:
+            watermark_ms = word.watermark_ms
+            if not word.is_repeat:
+                told_before_ms = self.watermark_ms
+        return ShardMark(word.generation, word.epoch, watermark_ms, told_before_ms)
 
 
 class MergeHeader(msgspec.Struct, array_like=True):
@@ -101,11 +112,10 @@ class Merger:
             mark = self._marks.get(str(word.shard), ShardMark())
             if (word.generation, word.epoch) < (mark.generation, mark.epoch):
                 continue
-            watermark_ms = max(mark.watermark_ms, word.watermark_ms)
-            self._marks[str(word.shard)] = heard = ShardMark(word.generation, word.epoch, watermark_ms)
+            self._marks[str(word.shard)] = heard = mark.after(word)
             self._shards.put(str(word.shard), heard)
             for key in word.keys:
-                if not (word.is_repeat and self._has_forgotten(key)):
+                if not (word.is_repeat and self._has_forgotten(key, heard)):
                     self._apply(word.shard, key)
             for standing in word.standings:
                 self.ledger.apply(word.shard, standing)
@@ -129,15 +139,19 @@ class Merger:
         names = [name for name in self._due if self._may_send(name, clock_ms)]
         if not (self._dirty or names or must):
             return None
+        self._forget_outdated()
         snapshots = []
         for name in names:
             del self._due[name]
             self._sent_at[name] = clock_ms
             snapshots.append(take_snapshot(name, self._keys[name], self.watermark_ms))
-        self._forget_outdated()
         self._dirty = False
         self.unflushed = 0
         return MergeFlush(self.header(names), snapshots)
+
+    def owe_nothing(self) -> None:
+        """Owe no key a snapshot, as nobody looks at them."""
+        self._due.clear()
 
     def header(self, sent: Sequence[str] = ()) -> MergeHeader:
         """How far the partials have been applied, and which keys owe a snapshot or are just being ``sent``."""
@@ -176,12 +190,17 @@ class Merger:
     def _may_forget(self, newest_ms: int, total: Cell) -> bool:
         return newest_ms < self.watermark_ms - self._settings.retention and not holds_customers(total)
 
-    def _has_forgotten(self, word: KeyPartial) -> bool:
-        """Whether a repeat speaks of a key that was forgotten; it holds only what changed last, and must not revive it."""
-        return word.key not in self._keys and self._may_forget(word.newest_ms, word.total)
+    def _has_forgotten(self, word: KeyPartial, mark: ShardMark) -> bool:
+        """Whether a repeat speaks of a key that was heard of and forgotten. It must not revive it: a repeat holds only
+        what changed last, and of one shard."""
+        return (
+            word.key not in self._keys
+            and word.newest_ms < mark.told_before_ms - self._settings.retention
+            and self._may_forget(word.newest_ms, word.total)
+        )
 
     def _forget_outdated(self) -> None:
-        """Forget what was found to be outdated, unless something has reached it since."""
+        """Forget what was found to be outdated, unless something has reached it since that is to be told first."""
         for full_key in self._outdated:
             merged = self._keys[full_key]
             if full_key not in self._due and self._may_forget(merged.newest_ms, merged.total):

@@ -24,8 +24,9 @@ STILL_SECONDS: Final = 8.0
 
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 30 * CHANGES)
-def test_workers_that_join_and_leave_change_no_number(stage: Stage) -> None:
+def test_workers_that_join_and_leave_change_no_number(quick_stage: Stage) -> None:
     """The crew grows and shrinks, 2 → 4 → 1 → 3 and again; whoever leaves is asked to, or killed."""
+    stage = quick_stage
     stage.start(SIZES[0])
     changes, size = 0, 0
     made_good: list[float] = []

@@ -6,6 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from stream_app.alerts.rules import Rules
+from stream_app.backtest.judge import Judge
+from stream_app.metrics.catalogue import PANE_MS
+from stream_app.metrics.partials import KeyPartial, Partial
 from stream_app.settings import Settings
 from tests.support.pipeline import DAY_MS, START_MS, Pipeline
 from tests.support.traffic import Life
@@ -30,6 +34,21 @@ def test_a_shard_and_its_merger_hold_no_more_after_ten_days_than_after_four() ->
         if after[name] > max(before[name] * MOST_GROWTH, before[name] + 20)
     }
     assert grown == {}, f"of {before}"
+
+
+def test_a_backtest_holds_no_more_keys_than_the_retention_has() -> None:
+    judge = Judge(Rules((), None), Settings(retention=DAY_MS))
+    for hour in range(6 * HOURS_A_DAY):
+        time_ms = START_MS + hour * DAY_MS // HOURS_A_DAY
+        keys = [
+            KeyPartial(f"campaign:{hour}-{n}", time_ms, {0: 1}, {time_ms // PANE_MS: {0: 1}})
+            for n in range(9)
+        ]
+        judge.hear(Partial(0, 0, hour, time_ms, keys))
+        judge.look()
+    assert (
+        len(list(judge._merger.names())) < 4 * HOURS_A_DAY * 9
+    )  # the merger looks for what is outdated now and then
 
 
 def live_days(pipeline: Pipeline, first: int, days: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stream_app.metrics import partials
 from stream_app.metrics.catalogue import PANE_MS, RATE_BY_NAME
 from stream_app.metrics.merge import Merger
 from stream_app.metrics.partials import KeyPartial, Partial
@@ -98,7 +99,7 @@ def merger_told_of_old() -> tuple[Shelf, Merger]:
     merger = Merger(shelf, None, Settings())
     late_ms = START_MS + RETENTION_MS + DAY_MS
     told = [word(0, 1), word(1, 1), word(0, 2)]
-    told += [Partial(shard, 1, 3, late_ms, []) for shard in range(2)]
+    told += [Partial(shard, 1, epoch, late_ms + epoch, []) for epoch in (3, 4) for shard in range(2)]
     merger.process(list(enumerate(told)))
     merger.flush(START_MS)
     shelf.write_down()
@@ -131,6 +132,29 @@ def test_a_repeat_does_not_bring_back_a_part_of_a_key_that_was_forgotten() -> No
     merger.process([(merger.next_offset, word(0, 2, 2, is_repeat=True))])
     assert merger.key(OLD) is None
     assert Merger(shelf, None, Settings()).key(OLD) is None
-    merger.process([(merger.next_offset, word(0, 4, 2))])
+    merger.process([(merger.next_offset, word(0, 5, 2))])
     again = merger.key(OLD)
     assert again is not None and again.window("24h") == {0: 1}
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_a_key_is_told_though_a_crash_kept_back_its_first_word_and_it_is_old_by_then(
+    monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """One epoch covers more than the retention, and its keys are told in a record each."""
+    monkeypatch.setattr(partials, "MAX_PARTIAL_BYTES", 1)
+    pipeline = Pipeline(Settings(retention=DAY_MS), 1, START_MS + 40 * DAY_MS)
+    campaigns = {"before": -DAY_MS // 2, "old": 0, "older": 1, "new": 5 * DAY_MS}
+    for campaign, after_ms in campaigns.items():
+        base = {"event_id": campaign, "customer_id": "ann", "event_type": "email.opened"}
+        pipeline.send({**base, "campaign_id": campaign, "event_time": START_MS + after_ms})
+        if campaign == "before":
+            pipeline.deliver_all()
+            pipeline.flush()
+    pipeline.deliver_all()
+    pipeline.tick(31_000)
+    pipeline.crash(during_flush=writes)
+    pipeline.flush()
+    pipeline.settle()
+    for campaign in campaigns:
+        assert pipeline.counts(f"campaign:{campaign}")["opens"] == 1
