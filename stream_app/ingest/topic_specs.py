@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream_app.clock import DAY_MS
+from stream_app.clock import DAY_MS, MINUTE_MS
 from stream_app.ingest.topics import ALERT_TOPICS, DEAD_LETTERS, INPUT_TOPICS, METRICS, PARTIALS
 from stream_app.settings import Settings
 
@@ -19,6 +19,15 @@ REPLAYED: Final = "deadletters.replayed"
 
 DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 """A dead letter is as large as its record, up to this size; a larger one is cut."""
+
+CHANGELOG_CONFIGS: Final = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(4 * 1024 * 1024),
+    "delete.retention.ms": str(10 * MINUTE_MS),
+}
+"""A new owner reads a journal whole, and Kafka compacts only what lies behind the segment being written: with its usual
+segments that is a gigabyte, and with its usual day of tombstones a million of those. What a tombstone removes is void or
+outdated to any reader (decision 2), so that none has to see it."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,9 @@ def _changelog_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     """The journals of the shards and the mergers, under the names that Faust gives them. It would create them too,
     but so late that a worker may be given partitions without their journals."""
     names = [f"{settings.group_id}-{table}-changelog" for table in (SHARDS_TABLE, MERGE_TABLE)]
-    configs = {"cleanup.policy": "compact"}
-    return tuple(TopicSpec(name, settings.partitions, exact=True, configs=configs) for name in names)
+    return tuple(
+        TopicSpec(name, settings.partitions, exact=True, configs=CHANGELOG_CONFIGS) for name in names
+    )
 
 
 def replayed_topic_spec(settings: Settings) -> TopicSpec:

@@ -131,9 +131,11 @@ class Stage:
         """No change of an alert is told twice, none is left out, and every alarm fired and resolved once."""
         records = [record for topic in ALERT_TOPICS for record in self._written(topic)]
         ids = Counter(headers_of(record)["ce_id"] for record in records)
-        assert {name: times for name, times in ids.items() if times > 1} == {}
+        twice = {name: times for name, times in ids.items() if times > 1}
+        assert not twice, f"told twice: {twice}"
         changes = [json.loads(record.value) for record in records]
-        assert _broken_lives(changes) == []
+        broken = _broken_lives(changes)
+        assert not broken, "\n".join(broken)
         spikes = [change for change in changes if change["rule"] == "optout-spike"]
         for campaign, fired_ms in self.traffic.alarms.items():
             told = [change for change in spikes if change["key"] == campaign]
@@ -199,18 +201,19 @@ def _source(headers: Mapping[str, str]) -> tuple[str, int, int]:
 
 
 def _broken_lives(changes: Sequence[Json]) -> list[str]:
-    """What is wrong in the order of an alert's changes: it fires, may change its severity, resolves, and only
-    then may fire again, later."""
+    """What is wrong in the order of an alert's changes, and its life: it fires, may change its severity, resolves, and
+    only then may fire again, later."""
     by_fingerprint: dict[str, list[Json]] = defaultdict(list)
     for change in changes:
         if change["state"] != "pending":
             by_fingerprint[change["fingerprint"]].append(change)
     wrong = []
-    for fingerprint, life in by_fingerprint.items():
+    for life in by_fingerprint.values():
         firing: str | None = None
         for change in life:
             goes_on = firing in (None, change["started_at"])
             if not goes_on or (change["state"] == "resolved" and firing is None):
-                wrong.append(f"{fingerprint}: {change['state']} {change['started_at']} after {firing}")
+                told = [(one["state"], one["severity"], one["started_at"], one["as_of"]) for one in life]
+                wrong.append(f"{change['rule']} of {change['key']}: {change['state']} after {firing}: {told}")
             firing = None if change["state"] == "resolved" else change["started_at"]
     return wrong

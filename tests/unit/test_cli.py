@@ -14,7 +14,7 @@ import pytest
 import stream_app.cli
 from stream_app import __version__
 from stream_app.failure import Failure
-from stream_app.ingest.topic_specs import topic_specs
+from stream_app.ingest.topic_specs import CHANGELOG_CONFIGS, topic_specs
 from stream_app.ingest.topics import INPUT_TOPICS, OUTPUT_TOPICS, PARTIALS
 from stream_app.settings import ENV_PREFIX, Settings, load_settings
 
@@ -225,5 +225,5 @@ def test_every_topic_has_its_specification() -> None:
     assert all(spec.exact and spec.partitions == 7 for spec in shards)
     assert specs["p.metrics"].configs["cleanup.policy"] == "compact"
     assert specs["p.alerts.churn"].configs == {"retention.ms": str(settings.retention)}
-    assert all(specs[f"p.{name}"].configs == {"cleanup.policy": "compact"} for name in changelogs)
+    assert all(specs[f"p.{name}"].configs == CHANGELOG_CONFIGS for name in changelogs)
     assert specs["p.deadletters"].configs["max.message.bytes"] == str(16 * 1024 * 1024)
