@@ -22,7 +22,7 @@ DEAD_LETTER_BYTES: Final = 16 * 1024 * 1024
 
 CHANGELOG_CONFIGS: Final = {
     "cleanup.policy": "compact",
-    "segment.bytes": str(4 * 1024 * 1024),
+    "segment.bytes": str(2 * 1024 * 1024),
     "delete.retention.ms": str(10 * MINUTE_MS),
 }
 """A new owner reads a journal whole, and Kafka compacts only what lies behind the segment being written: with its usual
