@@ -12,11 +12,12 @@ from hypothesis import settings
 
 from stream_app.dev import EmbeddedRedis, ServerError
 from tests.support.brokers import BROKER_NAMES, Broker, BrokerMaker, BrokerName, broker_maker, java
+from tests.support.strategies import DEEP
 
 LINES_OF_A_LOG: Final = 25
 
 # A run looks at the same cases as the one before; `make laws` looks at others.
-settings.register_profile("default", derandomize=os.environ.get("LAWS") != "deep")
+settings.register_profile("default", derandomize=not DEEP)
 settings.load_profile("default")
 
 
