@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.support.brokers import BROKER_NAMES, Broker, BrokerMaker, BrokerName,
 from tests.support.strategies import DEEP
 
 LINES_OF_A_LOG: Final = 25
+
+# kafka-python tells of each broken connection, with a traceback; where tests break them, nothing else can be found.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 # A run looks at the same cases as the one before; `make laws` looks at others.
 settings.register_profile("default", derandomize=not DEEP)
