@@ -19,7 +19,6 @@ from aiokafka import TopicPartition
 from stream_app.alerts.lifecycle import CUSTOMER
 from stream_app.alerts.rules import Rules
 from stream_app.clock import monotonic_seconds, now_ms
-from stream_app.garbage import state_is_loaded
 from stream_app.handover import Handover, all_of
 from stream_app.ingest.dead_letter import Record
 from stream_app.ingest.ends import place_of
@@ -37,7 +36,7 @@ from stream_app.sinks.tail import stands_between
 from stream_app.sinks.topic_watch import TopicWatch
 from stream_app.sinks.worker_report import Reporter, WorkerReport, worker_name
 from stream_app.state.journal import Journal
-from stream_app.stations.base import Surroundings
+from stream_app.stations.base import Surroundings, read_journals
 from stream_app.stations.merge import MergeStation
 from stream_app.stations.shard import ShardStation
 from stream_app.vitals import Vitals
@@ -109,10 +108,11 @@ class Engine:
         await self.publisher.stop()
 
     async def open_shards(self, journals: Mapping[int, Journal], lost: asyncio.Event) -> None:
-        """Take over the shards of these partitions, whose journals have been read; nothing happens if they are lost
+        """Read the journals of these partitions and take their shards over; nothing happens if they are lost
         meanwhile, which ``lost`` says (``handover.py``)."""
 
         async def take_all() -> None:
+            await read_journals(journals, self._shard_changelog, self._surroundings, lost)
             stations = {
                 number: ShardStation(number, journal, self._shard_changelog, self._surroundings)
                 for number, journal in journals.items()
@@ -124,7 +124,6 @@ class Engine:
 
         await self.topics.look()
         if await self.handover.take(lost, take_all):
-            state_is_loaded()
             await self._lookout.look()
             self.view.refill_soon()
             logger.info("serving shards %s", sorted(self.shards))
@@ -133,6 +132,7 @@ class Engine:
         """As ``open_shards``, for mergers."""
 
         async def take_all() -> None:
+            await read_journals(journals, self._merge_changelog, self._surroundings, lost)
             stations = {
                 number: MergeStation(number, journal, self._merge_changelog, self._surroundings)
                 for number, journal in journals.items()
@@ -142,7 +142,6 @@ class Engine:
 
         await self.topics.look()
         if await self.handover.take(lost, take_all):
-            state_is_loaded()
             self.view.refill_soon()
 
     async def close(self) -> None:
@@ -168,9 +167,9 @@ class Engine:
         topic = place.topic.removeprefix(self.settings.prefix)
         if topic == PARTIALS:
             merger = self.mergers.get(place.partition)
-            return None if merger is None else merger.merger.next_offset
+            return merger.merger.next_offset if merger else None
         shard = self.shards.get(place.partition)
-        return None if shard is None else shard.shard.watermark.partitions[topic].next_offset
+        return shard.shard.watermark.partitions[topic].next_offset if shard else None
 
     async def ingest(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Apply a batch of an input topic (named without the prefix)."""
@@ -228,9 +227,8 @@ class Engine:
             began = monotonic_seconds()
             mergers = list(self.mergers.values())
             for merger in mergers:
-                merger.merger.snapshot_interval_ms = self.settings.snapshot_interval * (
-                    CATCHING_UP_SLOWER if self._catches_up else 1
-                )
+                slower = CATCHING_UP_SLOWER if self._catches_up else 1
+                merger.merger.snapshot_interval_ms = self.settings.snapshot_interval * slower
             await asyncio.gather(*(_in_turn(turn, merger.flush()) for turn, merger in enumerate(mergers)))
             self._allow_commits([], list(self.mergers.values()))
             await self._rest(MERGERS, began)

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 
 from stream_app.clock import monotonic_seconds
 from stream_app.failure import Failure
+from stream_app.garbage import state_is_loaded
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Handover:
                 logger.info("partitions were lost while they were being taken over")
                 return False
             self._taken_at = monotonic_seconds()
+            state_is_loaded()
         return True
 
     @property

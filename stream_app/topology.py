@@ -35,7 +35,6 @@ _COMMIT_SECONDS = 1.0
 _BATCHES_WAITING = 4
 _FETCHED_BYTES = 128 * 1024  # of a partition at a time: what was fetched before is in the way of the partials
 _HEARTBEATS_A_SESSION = 4
-_RECORDS_BUFFERED = 8  # of a changelog, at recovery; each may have close to a megabyte
 
 
 class SignalsApp(faust.App):
@@ -166,14 +165,7 @@ async def _or_crash(app: SignalsApp, work: Any) -> None:
 
 
 def _table(app: SignalsApp, name: str, settings: Settings, store: SliceStore) -> JournalTable:
-    table = JournalTable(
-        app,
-        name=name,
-        partitions=settings.partitions,
-        key_type=bytes,
-        value_type=bytes,
-        recovery_buffer_size=_RECORDS_BUFFERED,
-    )
+    table = JournalTable(app, name=name, partitions=settings.partitions, key_type=bytes, value_type=bytes)
     table.slice_store = store
     app.tables.add(table)
     return table

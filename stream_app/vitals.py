@@ -52,7 +52,7 @@ class Vitals:
         self.commits = Histogram(SECONDS_BOUNDS)
         """How long commits of offsets took, in seconds, answered well or not."""
         self.replayed = 0
-        """Records of journals that were read beside Faust's recovery."""
+        """Records of journals that were read."""
 
     def took_flush(self, whose: str, seconds: float) -> None:
         """A flush has ended."""

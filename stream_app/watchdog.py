@@ -193,8 +193,7 @@ class Watchdog:
                 yield Sight(f"writing of what the {whose} have counted", written, "Kafka answers")
 
     def _recovered(self) -> tuple[int, ...]:
-        replayed = sum(cast(Any, self._app.tables).recovery.active_offsets.values())
         engine = self._app.engine
         opened = len(engine.shards), len(engine.mergers)
-        replayed += engine.vitals.replayed
-        return self._app.consumer_generation_id, replayed, *opened, engine.publisher.confirmed.total()
+        written = engine.publisher.confirmed.total()
+        return self._app.consumer_generation_id, engine.vitals.replayed, *opened, written

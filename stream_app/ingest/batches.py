@@ -1,7 +1,7 @@
 """Batches: a Faust consumer that hands over what was fetched as one message per partition.
 
 One of the three modules that know Faust, at the start of the flow. Faust hands records over one at a
-time; here one message stands for all records of a partition in a fetch. Changelogs keep Faust's way.
+time; here one message stands for all records of a partition in a fetch. Changelogs are not read here (``state/tables.py``).
 Commits are ours as well: Faust walks every offset of a batch, and what may be committed is decided by the
 journal, not by acknowledgements; and the journal says where to read on.
 """
@@ -46,7 +46,7 @@ class BatchSchema(faust.Schema):
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer in a thread of its own, with our fetch wait and honest end offsets.
+    """aiokafka's consumer in a thread of its own, with our fetch wait.
 
     All of it but the public methods runs in that thread, so that what was fetched and what was handed over are
     seen as of one moment.
@@ -67,17 +67,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust would read what transactions have aborted as well, and it would be counted.
         consumer._isolation_level = "read_committed"
         return consumer
-
-    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
-        """The end of each partition, for Faust's recovery.
-
-        The embedded broker's ListOffsets names the start of the last batch, so the end it gives is only
-        where a fetch then asks for the high watermark.
-        """
-        consumer = self._ensure_consumer()
-        listed = await consumer.end_offsets(list(partitions))
-        found = await find_ends(consumer, listed)
-        return listed | {tp: max(listed[tp], end.offset) for tp, end in found.items()}
 
     async def _fetch_records(
         self,
@@ -187,7 +176,7 @@ class BatchConsumer(driver.Consumer):
         return self._thread.thread_loop
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
-        """Fetch, and yield one message per partition; changelog records one by one."""
+        """Fetch, and yield one message per partition."""
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if self.should_stop or not records:
@@ -200,10 +189,7 @@ class BatchConsumer(driver.Consumer):
                 break
             if active is not None and tp not in active | self._buffered_partitions:
                 continue
-            if self._is_changelog_tp(tp):
-                for record in batch:
-                    yield tp, self._to_message(tp, record)
-            elif batch:
+            if batch and not self._is_changelog_tp(tp):
                 yield tp, self._to_batch(tp, batch, generation)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

@@ -34,6 +34,7 @@ async def read_tail(
         for place, offset in from_offsets.items():
             consumer.seek(place, offset)
         while not await _is_read(consumer, places):
+            await asyncio.sleep(0)  # where much was fetched before, nothing else waits
             for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                 for record in records:
                     yield record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import uuid4
@@ -47,6 +47,22 @@ class Surroundings(NamedTuple):
     vitals: Vitals
 
 
+async def read_journals(
+    journals: Mapping[int, Journal], changelog: str, surroundings: Surroundings, lost: asyncio.Event
+) -> None:
+    """Read the journals of partitions, all at once. ``lost`` is set once they are not this worker's any more.
+
+    Raises:
+        Lost: they are not.
+    """
+    places = {TopicPartition(changelog, number): 0 for number in journals}
+    async for record in read_tail(surroundings.settings, places):
+        journals[record.partition].replay(JournalRecord(record.key or b"", record.value), record.offset)
+        surroundings.vitals.replayed += 1
+        if lost.is_set():
+            raise Lost(f"{changelog}: the partitions went elsewhere while their journals were read")
+
+
 class Header(msgspec.Struct, array_like=True):
     """The journal's header: the state's own; the changes of alerts that this epoch tells, and how far the alert
     topics were told before; and the identities of the topics whose offsets are in the state."""
@@ -72,15 +88,13 @@ class Station:
         self._is_over = False
 
     async def claim_journal(self, lost: asyncio.Event) -> Header | None:
-        """Shut stale owners out, and make sure that all that the last one wrote was read. ``lost`` is set once the
+        """Shut stale owners out of the journal, which has been read, and make sure that all that the last one wrote was. ``lost`` is set once the
         partition is not this worker's any more.
 
         Raises:
             Lost: another worker has claimed it.
             Failure: a topic is not the one that the journal is about.
         """
-        if self.journal.end_offset == 0:
-            await self._read_journal(lost)
         for _ in range(_MOST_CLAIMS):
             if await self._claim(lost):
                 break
@@ -135,18 +149,6 @@ class Station:
 
     async def _note_told(self, state: object) -> None:
         await self.write_epoch([], state, [], nothing)
-
-    async def _read_journal(self, lost: asyncio.Event) -> None:
-        """Read a journal that Faust has not read, or not well (``state/tables.py``), if there is anything.
-
-        Raises:
-            Lost: the partition is another worker's.
-        """
-        async for record in read_tail(self.settings, {TopicPartition(self._changelog, self.number): 0}):
-            self.journal.replay(JournalRecord(record.key, record.value), record.offset)
-            self.vitals.replayed += 1
-            if lost.is_set():
-                raise self._not_ours()
 
     async def _claim(self, lost: asyncio.Event) -> bool:
         """Claim the journal; whether that holds. It does not where another worker wrote to it since it was read: what

@@ -1,9 +1,8 @@
-"""Which recoveries are believed: Faust goes on with one that another assignment has overtaken."""
+"""Which assignments open their partitions: Faust goes on with one that another has overtaken."""
 
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any, cast
 
 from faust.types import TP
@@ -13,12 +12,11 @@ from stream_app.ingest.topic_specs import SHARDS_TABLE
 from stream_app.lease import Lease
 from stream_app.settings import load_settings
 from stream_app.state.journal import Journal
-from stream_app.state.shelf import Shelf
 from stream_app.state.slices import MemoryStore
 from stream_app.state.tables import JournalStore
 from stream_app.topology import SignalsApp, build_app
 
-PLACES = {TP("shards-changelog", 0)}
+PLACES = {TP("shards-changelog", 0), TP("shards-changelog", 3)}
 
 
 class Opening:
@@ -40,38 +38,35 @@ def new_app() -> tuple[SignalsApp, JournalStore, Opening]:
     return app, table.data, opening
 
 
-def replay(store: JournalStore) -> None:
-    """A record of partition 0, as Faust hands it over."""
-    record = Journal(Shelf()).claim("last owner")[0]
-    message = SimpleNamespace(partition=0, key=record.key, value=record.value, offset=7)
-    store.apply_changelog_batch(cast(Any, [SimpleNamespace(message=message)]), bytes, bytes)
-
-
-async def test_what_was_replayed_since_the_assignment_is_opened() -> None:
+async def test_what_was_assigned_is_opened_with_journals_that_are_still_to_be_read() -> None:
     app, store, opening = new_app()
     await store.on_rebalance(PLACES, set(), PLACES)
-    replay(store)
     await store.on_recovery_completed(PLACES, set())
     journals, lost = opening.taken[0]
-    assert journals[0].end_offset == 8
+    assert {number: journal.end_offset for number, journal in journals.items()} == {0: 0, 3: 0}
     assert lost is app.engine.handover.lost
 
 
-async def test_the_journals_of_a_recovery_that_overtook_another_are_handed_over_unread() -> None:
-    """Whoever claims them reads them; and the recovery after that is believed again."""
+async def test_what_stays_at_a_rebalance_is_read_anew() -> None:
     _, store, opening = new_app()
     for _ in range(2):
-        await store.on_rebalance(PLACES, set(), PLACES)
-        replay(store)
-    await store.on_recovery_completed(PLACES, set())
-    assert opening.taken[0][0][0].end_offset == 0
-    await store.on_rebalance(PLACES, set(), set())
-    replay(store)
-    await store.on_recovery_completed(PLACES, set())
-    assert opening.taken[1][0][0].end_offset == 8
+        await store.on_rebalance(PLACES, set(), set())
+        await store.on_recovery_completed(PLACES, set())
+    (first, _), (second, _) = opening.taken
+    assert first.keys() == second.keys()
+    assert all(first[number] is not second[number] for number in first)
 
 
-async def test_a_recovery_that_another_assignment_has_overtaken_opens_nothing() -> None:
+async def test_faust_is_left_nothing_to_recover() -> None:
+    app, store, _ = new_app()
+    recovery = cast(Any, app.tables).recovery
+    for place in PLACES:
+        recovery.add_active(store.table, place)
+    assert not recovery.need_recovery()
+    assert recovery.actives_for_table[store.table] == PLACES
+
+
+async def test_an_assignment_that_another_has_overtaken_opens_nothing() -> None:
     app, _, opening = new_app()
     app.consumer_generation_id = 2
     await cast(Any, app.tables).recovery.on_recovery_completed(generation_id=1)
