@@ -319,7 +319,7 @@ class Engine:
             self._flushed[whose].clear()
             await self._flushed[whose].wait()
 
-    async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
+    async def _everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]:
         """What the view has to show; of a partition that goes elsewhere meanwhile, no more."""
         for number, merger in list(self.mergers.items()):
             snapshots = merger.everything()
@@ -329,7 +329,7 @@ class Engine:
         for number, shard in list(self.shards.items()):
             risks = shard.everything()
             while self.shards.get(number) is shard and (risk := next(risks, _END)) is not _END:
-                if isinstance(risk, CustomerRisk | FiringAlert):
+                if risk is None or isinstance(risk, CustomerRisk | FiringAlert):
                     yield risk
                 await asyncio.sleep(0)
 

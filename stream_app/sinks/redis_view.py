@@ -65,8 +65,8 @@ _MARKER_SECONDS = 3600
 _WRONG_TYPE = "WRONGTYPE"
 
 
-Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk]]
-"""Everything that this worker holds."""
+Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]]
+"""Everything that this worker holds, each as it is when it is its turn; None between two, where the next takes a while."""
 Also = Callable[[int], list[Command]]
 """What else is to be written at a time of the clock, in milliseconds."""
 
@@ -101,6 +101,8 @@ class RedisView:
         )
         self._wake = asyncio.Event()
         self._must_refill = True
+        self._firing: set[str] = set()
+        """The alerts that were shown as firing since the last refill began."""
         self._marker = f"{self._prefix}view:{uuid4().hex}"
         self._count = 0
         self._noted = ""
@@ -145,17 +147,23 @@ class RedisView:
             await client.aclose()
 
     async def _pause_until_woken(self) -> None:
+        if self._must_refill:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self._wake.wait()
 
     async def _write_out(self, client: Any) -> None:
         """One round. What is taken out of waiting and cannot be written is written by the refill that follows."""
-        self._wake.clear()
         if self._refused:
             await self._look_at_refused(client)
         if self._must_refill:
             await self._write_everything(client)
+        await self._write_newer(client)
+
+    async def _write_newer(self, client: Any) -> None:
+        """Write what has come since the last time."""
+        self._wake.clear()
         waiting, self._waiting = self._waiting, {}
         clock_ms = now_ms()
         items = waiting.values()
@@ -171,6 +179,8 @@ class RedisView:
         """What shows an item, and takes it away from where it no longer belongs."""
         if isinstance(item, CustomerRisk):
             yield from self._rankings.leave(item)
+        elif isinstance(item, FiringAlert):
+            (self._firing.discard if item.data is None else self._firing.add)(item.fingerprint)
         yield from commands_of(item, self._prefix, clock_ms, anew)
 
     async def _write_stream(self, client: Any) -> None:
@@ -192,30 +202,32 @@ class RedisView:
         del self._stream[:-STREAM_LENGTH]
 
     async def _write_everything(self, client: Any) -> None:
-        """The refill: all that this worker holds is written, and what it no longer holds goes."""
+        """The refill: all that this worker holds is written, and what it no longer holds goes. What comes meanwhile is
+        not kept waiting; it is written behind what was there before, and so stays."""
         await self._send(client, [])  # counts on from whatever count is there: from here on, none may be lost
         self._must_refill = False
         self._waiting.clear()
-        firing: set[str] = set()
+        self._firing.clear()
         self._rankings.begin_anew()
         trimmed: set[str] = set()
         commands: list[Command] = []
         async for item in self._refill():
-            clock_ms = now_ms()
-            if isinstance(item, FiringAlert):
-                firing.add(item.fingerprint)
-            elif isinstance(item, Snapshot) and has_run_empty(item):
-                continue
-            elif isinstance(item, Snapshot) and item.dimension not in trimmed:
-                trimmed.add(item.dimension)
-                commands += trims([item.dimension], self._prefix, clock_ms)
-            commands += self._commands_of(item, clock_ms, anew=True)
-            commands = await self._write_full(client, commands)
+            if item is not None and not (isinstance(item, Snapshot) and has_run_empty(item)):
+                clock_ms = now_ms()
+                if isinstance(item, Snapshot) and item.dimension not in trimmed:
+                    trimmed.add(item.dimension)
+                    commands += trims([item.dimension], self._prefix, clock_ms)
+                commands += self._commands_of(item, clock_ms, anew=True)
+                commands = await self._write_full(client, commands)
+            if self._wake.is_set():
+                await self._write(client, commands)
+                commands = []
+                await self._write_newer(client)
         await self._write(client, commands)
-        await self._write(client, await self._stale_alerts(client, firing))
+        await self._write(client, await self._stale_alerts(client))
         await self._write(client, await self._rankings.stale(client))
 
-    async def _stale_alerts(self, client: Any, firing: set[str]) -> list[Command]:
+    async def _stale_alerts(self, client: Any) -> list[Command]:
         """What takes the alerts away that no longer fire, and those that cannot be read."""
         key = f"{self._prefix}alerts:firing"
         stale, unreadable = [], []
@@ -228,7 +240,7 @@ class RedisView:
             place = place_of_alert(fingerprint, data)
             if place is None:
                 unreadable.append(fingerprint)
-            elif place[0] not in firing and self._owns(*place[1:]):
+            elif place[0] not in self._firing and self._owns(*place[1:]):
                 stale.append(fingerprint)
         tell_unreadable(key, unreadable)
         return [("HDEL", key, fingerprint) for fingerprint in [*stale, *unreadable]]

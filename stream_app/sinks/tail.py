@@ -17,7 +17,7 @@ from stream_app.sinks.connections import aiokafka_options, pauses
 
 logger = logging.getLogger(__name__)
 
-_POLL_MS = 100
+_POLL_MS = 20
 
 
 async def read_tail(

@@ -76,9 +76,7 @@ class MemorySlices:
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """See ``Slices``."""
         for index in range(SLICES):
-            for key, value in self.entries(index):
-                if key.startswith(kind):
-                    yield key, value
+            yield from [entry for entry in self._slices[index].items() if entry[0].startswith(kind)]
 
     def count(self) -> int:
         """See ``Slices``."""

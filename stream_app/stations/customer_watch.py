@@ -81,6 +81,8 @@ class CustomerWatch:
 
     def look_again(self, customer_id: str, customer: Customer, watermark_ms: int) -> CustomerRisk | None:
         """The risk of a customer in a band, for a view that has to be filled again; None for all others."""
+        if not may_be_silent(customer):
+            return None
         as_of_ms = max(customer.last_seen_ms, watermark_ms)
         risk = self._risk(customer_id, customer, self._assess(customer, as_of_ms))
         if risk.band is None:

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.integration
 PARTITIONS = 4
 SOON = 10.0
 START = now_ms() // 10_000 * 10_000 - DAY_MS
+GOOD_ALERT = b'{"dimension":"campaign","key":"x"}'
 LEAVING = next(customers(0, PARTITIONS, "leaving"))
 RULES = """
 [[rule]]
@@ -201,7 +202,7 @@ class Alone:
         self.client: Any = redis.Redis.from_url(self.server.url)
         self.view = RedisView(settings, Lease(HOUR_MS), self.everything, lambda dimension, key: True)
 
-    async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk]:
+    async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]:
         self.refills += 1
         for item in list(self.held):
             yield item
@@ -218,9 +219,27 @@ class Alone:
         self.running = asyncio.create_task(self.view.run())
 
 
+class AmidARefill(Alone):
+    """What comes while a refill goes on, which ends once that is shown."""
+
+    async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]:
+        """An alert that fires, until it resolves; a customer at risk, until they are not; and one of each that come."""
+        yield FiringAlert("over", GOOD_ALERT)
+        yield a_risk("stays after all", "new")
+        self.view.show(FiringAlert("over", None))
+        self.view.show(FiringAlert("new", GOOD_ALERT))
+        self.view.show(a_risk("stays after all", "new", band=None))
+        self.view.show(a_risk("leaves", "new"))
+        async with asyncio.timeout(SOON):
+            while not self.client.hexists(f"{self.prefix}alerts:firing", "new"):
+                yield None
+                await asyncio.sleep(0.02)
+        self.refills += 1
+
+
 @asynccontextmanager
-async def a_view(server: EmbeddedRedis) -> AsyncIterator[Alone]:
-    alone = Alone(server)
+async def a_view(server: EmbeddedRedis, kind: type[Alone] = Alone) -> AsyncIterator[Alone]:
+    alone = kind(server)
     try:
         yield alone
     finally:
@@ -259,6 +278,20 @@ async def test_a_customer_is_ranked_in_their_latest_segment_only(redis_server: E
         assert alone.client.zrange(f"{alone.prefix}churn", 0, -1) == [b"ann", b"cid"]
 
 
+async def test_what_comes_amid_a_refill_is_shown_at_once_and_stays(redis_server: EmbeddedRedis) -> None:
+    async with a_view(redis_server, AmidARefill) as alone:
+        client, prefix = alone.client, alone.prefix
+        client.hset(f"{prefix}alerts:firing", "stale", GOOD_ALERT)
+        alone.start()
+        await alone.until(
+            lambda: not client.hexists(f"{prefix}alerts:firing", "stale"), "the refill has ended"
+        )
+        assert alone.refills == 1
+        assert client.hkeys(f"{prefix}alerts:firing") == [b"new"]
+        assert client.zrange(f"{prefix}churn", 0, -1) == [b"leaves"]
+        assert client.zrange(f"{prefix}churn:segment:new", 0, -1) == [b"leaves"]
+
+
 async def test_a_refill_takes_customers_out_of_the_segments_they_have_left(
     redis_server: EmbeddedRedis,
 ) -> None:
@@ -277,8 +310,7 @@ async def test_a_refill_takes_customers_out_of_the_segments_they_have_left(
 async def test_what_cannot_be_read_in_redis_is_removed(redis_server: EmbeddedRedis) -> None:
     async with a_view(redis_server) as alone:
         client, prefix = alone.client, alone.prefix
-        good = b'{"dimension":"campaign","key":"x"}'
-        alone.held = [FiringAlert("kept", good), a_risk("stays")]
+        alone.held = [FiringAlert("kept", GOOD_ALERT), a_risk("stays")]
         bad: dict[Any, bytes] = {
             "a": b"{",
             "b": b"{}",
@@ -286,7 +318,7 @@ async def test_what_cannot_be_read_in_redis_is_removed(redis_server: EmbeddedRed
             "d": b"7",
             "e": b'{"dimension":"customer","key":5}',
         }
-        bad |= {"f": b"\xff", b"\xfe": good, "over": good}
+        bad |= {"f": b"\xff", b"\xfe": GOOD_ALERT, "over": GOOD_ALERT}
         client.hset(f"{prefix}alerts:firing", mapping=bad)
         client.zadd(f"{prefix}churn", {b"\xff": 1, "gone": 1})
         client.hset(f"{prefix}customer:gone", "band", "lost")
