@@ -41,7 +41,7 @@ class Handover:
         """Take partitions over. Tells whether that is done: not where they were lost meanwhile.
 
         Args:
-            lost: what was ``lost`` when they were assigned: by the time their journals are read they may be lost already.
+            lost: what was ``lost`` when they were assigned: by the time it is their turn they may be lost already.
             take_all: takes them.
 
         Raises:

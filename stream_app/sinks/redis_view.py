@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Set
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from stream_app.clock import now_ms
+from stream_app.clock import monotonic_seconds, now_ms
 from stream_app.lease import Lease
 from stream_app.metrics.snapshots import Snapshot
 from stream_app.settings import Settings
@@ -60,13 +60,14 @@ logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
 _CHECK_SECONDS = 1.0
 _COMMANDS_AT_ONCE = 200
+_BETWEEN_NEWER_SECONDS = 0.1  # amid a refill, which would not come to its end otherwise
 _ENTRIES_AT_ONCE = 50  # so many are added twice at most, when a confirmation is lost
 _MARKER_SECONDS = 3600
 _WRONG_TYPE = "WRONGTYPE"
 
 
 Refill = Callable[[], AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]]
-"""Everything that this worker holds, each as it is when it is its turn; None between two, where the next takes a while."""
+"""Everything that this worker holds, perhaps as it was when the refill began; None where the next takes a while."""
 Also = Callable[[int], list[Command]]
 """What else is to be written at a time of the clock, in milliseconds."""
 
@@ -161,8 +162,8 @@ class RedisView:
             await self._write_everything(client)
         await self._write_newer(client)
 
-    async def _write_newer(self, client: Any) -> None:
-        """Write what has come since the last time."""
+    async def _write_newer(self, client: Any) -> Set[str]:
+        """Write what has come since the last time; returns the identities."""
         self._wake.clear()
         waiting, self._waiting = self._waiting, {}
         clock_ms = now_ms()
@@ -174,6 +175,7 @@ class RedisView:
             commands = await self._write_full(client, commands)
         await self._write(client, commands + self._also(clock_ms))  # the marker at least
         await self._write_stream(client)
+        return waiting.keys()
 
     def _commands_of(self, item: Item, clock_ms: int, anew: bool = False) -> Iterator[Command]:
         """What shows an item, and takes it away from where it no longer belongs."""
@@ -203,26 +205,32 @@ class RedisView:
 
     async def _write_everything(self, client: Any) -> None:
         """The refill: all that this worker holds is written, and what it no longer holds goes. What comes meanwhile is
-        not kept waiting; it is written behind what was there before, and so stays."""
+        not kept waiting. Where another refill is asked for, as more has been taken over, this one is given up."""
         await self._send(client, [])  # counts on from whatever count is there: from here on, none may be lost
         self._must_refill = False
         self._waiting.clear()
         self._firing.clear()
+        newer: set[str] = set()  # shown beside the refill, which may come to them later with something older
+        newer_at = monotonic_seconds()
         self._rankings.begin_anew()
         trimmed: set[str] = set()
         commands: list[Command] = []
         async for item in self._refill():
-            if item is not None and not (isinstance(item, Snapshot) and has_run_empty(item)):
+            if self._must_refill:
+                return
+            is_empty = isinstance(item, Snapshot) and has_run_empty(item)
+            if item is not None and not is_empty and identity(item) not in newer:
                 clock_ms = now_ms()
                 if isinstance(item, Snapshot) and item.dimension not in trimmed:
                     trimmed.add(item.dimension)
                     commands += trims([item.dimension], self._prefix, clock_ms)
                 commands += self._commands_of(item, clock_ms, anew=True)
                 commands = await self._write_full(client, commands)
-            if self._wake.is_set():
+            if self._wake.is_set() and monotonic_seconds() >= newer_at + _BETWEEN_NEWER_SECONDS:
                 await self._write(client, commands)
                 commands = []
-                await self._write_newer(client)
+                newer |= await self._write_newer(client)
+                newer_at = monotonic_seconds()
         await self._write(client, commands)
         await self._write(client, await self._stale_alerts(client))
         await self._write(client, await self._rankings.stale(client))

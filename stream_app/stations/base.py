@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -56,11 +56,26 @@ async def read_journals(
         Lost: they are not.
     """
     places = {TopicPartition(changelog, number): 0 for number in journals}
-    async for record in read_tail(surroundings.settings, places):
-        journals[record.partition].replay(JournalRecord(record.key or b"", record.value), record.offset)
-        surroundings.vitals.replayed += 1
-        if lost.is_set():
-            raise Lost(f"{changelog}: the partitions went elsewhere while their journals were read")
+
+    async def replay() -> None:
+        async with aclosing(read_tail(surroundings.settings, places)) as records:
+            async for record in records:
+                journals[record.partition].replay(
+                    JournalRecord(record.key or b"", record.value), record.offset
+                )
+                surroundings.vitals.replayed += 1
+
+    # Whoever lets the partitions go waits for this, and a partition without a leader is read for ever.
+    reading, losing = asyncio.create_task(replay()), asyncio.create_task(lost.wait())
+    try:
+        await asyncio.wait((reading, losing), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reading.cancel()
+        losing.cancel()
+        await asyncio.gather(reading, losing, return_exceptions=True)
+    if lost.is_set():
+        raise Lost(f"{changelog}: the partitions went elsewhere while their journals were read")
+    reading.result()
 
 
 class Header(msgspec.Struct, array_like=True):
@@ -88,7 +103,7 @@ class Station:
         self._is_over = False
 
     async def claim_journal(self, lost: asyncio.Event) -> Header | None:
-        """Shut stale owners out of the journal, which has been read, and make sure that all that the last one wrote was. ``lost`` is set once the
+        """Shut stale owners out of a journal that has been read, and read what they wrote since. ``lost`` is set once the
         partition is not this worker's any more.
 
         Raises:

@@ -78,7 +78,7 @@ class Scene:
         """Every number is the batch's over what is not late, and the late ones, no others, are dead letters."""
         dead = {place_of(self.place, record) for record in late}
         settle(self.place, self.sender, newest_ms, without=dead)
-        letters = dead_letters(self.place, len(dead))
+        letters = dead_letters(self.place, dead)
         assert {source: reason_of(letter) for source, letter in letters.items()} == dict.fromkeys(
             dead, "late"
         )

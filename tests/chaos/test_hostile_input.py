@@ -29,7 +29,7 @@ from stream_app.ingest.topic_specs import input_topic_specs
 from stream_app.sinks.partitioner import partition_of
 from stream_app.sinks.topic_admin import ensure_topics
 from tests.oracle import Record
-from tests.support.brokers import Broker
+from tests.support.brokers import Broker, Embedded
 from tests.support.comparison import to_ms
 from tests.support.hostile import Hostile, Hostility
 from tests.support.hostile_kinds import KINDS, LARGEST_BYTES
@@ -152,6 +152,7 @@ class Scene:
     pulses: Pulses
     seed: int
     start_ms: int
+    broker_may_lose: bool
     hostile: list[tuple[Hostile, Confirmation]] = field(default_factory=list)
 
     def send(self, count: int) -> int:
@@ -216,7 +217,8 @@ def scene(broker: Broker, redis_server: EmbeddedRedis, tmp_path: Path, seed: int
     ):
         worker = crew.start()
         pulses = Pulses(pulse_sender, worker, start_ms + DAY_MS)
-        made = Scene(place, worker, sender, raw_sender, pulses, seed, start_ms)
+        may_lose = isinstance(broker, Embedded)
+        made = Scene(place, worker, sender, raw_sender, pulses, seed, start_ms, may_lose)
         _let_time_begin(made)
         made.pulses.start()
         try:
@@ -276,10 +278,10 @@ def _place(sent: Confirmation) -> Source:
 def _assert_letters(scene: Scene) -> None:
     """Each bad record has one letter, with its reason and its bytes, and nothing else has any."""
     sent = {_place(sent): record for record, sent in scene.hostile if record.counts is None}
-    letters = dead_letters(scene.place, len(sent))
+    letters = dead_letters(scene.place, sent.keys(), scene.broker_may_lose)
     said = {place: reason_of(letter) for place, letter in letters.items()}
     print(f"dead letters: {dict(Counter(said.values()))}")
-    assert said.keys() == sent.keys()
+    assert said.keys() == sent.keys() or (scene.broker_may_lose and said.keys() < sent.keys())
     wrong = {sent[place].kind: reason for place, reason in said.items() if reason != sent[place].reason}
     assert wrong == {}
     for place, letter in letters.items():

@@ -10,14 +10,17 @@ import msgspec
 import pytest
 
 from stream_app.alerts.rules import load_rules
+from stream_app.dev.servers import HOST, find_free_port
 from stream_app.engine import Engine
 from stream_app.failure import Failure
+from stream_app.handover import Lost
 from stream_app.ingest.topic_specs import MERGE_TABLE, SHARDS_TABLE
 from stream_app.lease import Lease
 from stream_app.settings import Settings
 from stream_app.sinks.topic_admin import ensure_topics
 from stream_app.state.journal import Journal, nothing
 from stream_app.state.shelf import Shelf
+from stream_app.stations.base import read_journals
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +90,23 @@ async def test_what_is_recovered_only_when_it_is_lost_is_not_opened(
     assert sorted(engine.mergers) == list(range(settings.partitions))
 
 
-async def test_a_journal_that_faust_has_not_read_is_read(
+async def test_reading_that_comes_to_no_end_is_given_up_when_the_partitions_are_lost(
+    settings: Settings, engines: tuple[Engine, Engine]
+) -> None:
+    """Whoever lets them go waits for it, and the whole group for them."""
+    engine, _ = engines
+    away = settings.model_copy(update={"kafka": f"{HOST}:{find_free_port()}"})
+    lost = asyncio.Event()
+    surroundings = engine._surroundings._replace(settings=away)
+    reading = asyncio.create_task(read_journals(unread(settings), "journals", surroundings, lost))
+    await asyncio.sleep(HEARS_AFTER_SECONDS)
+    assert not reading.done()
+    lost.set()
+    with pytest.raises(Lost):
+        await asyncio.wait_for(reading, 5)
+
+
+async def test_a_journal_is_read_before_it_is_claimed(
     settings: Settings, engines: tuple[Engine, Engine]
 ) -> None:
     first, second = engines

@@ -223,17 +223,22 @@ class AmidARefill(Alone):
     """What comes while a refill goes on, which ends once that is shown."""
 
     async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]:
-        """An alert that fires, until it resolves; a customer at risk, until they are not; and one of each that come."""
+        """An alert that fires, until it resolves; a customer at risk, until they are not; one of each that come; and at
+        last one of each as they were when the refill began."""
         yield FiringAlert("over", GOOD_ALERT)
         yield a_risk("stays after all", "new")
         self.view.show(FiringAlert("over", None))
         self.view.show(FiringAlert("new", GOOD_ALERT))
         self.view.show(a_risk("stays after all", "new", band=None))
         self.view.show(a_risk("leaves", "new"))
+        self.view.show(FiringAlert("over before its turn", None))
+        self.view.show(a_risk("stays before their turn", "new", band=None))
         async with asyncio.timeout(SOON):
             while not self.client.hexists(f"{self.prefix}alerts:firing", "new"):
                 yield None
                 await asyncio.sleep(0.02)
+        yield FiringAlert("over before its turn", GOOD_ALERT)
+        yield a_risk("stays before their turn", "new")
         self.refills += 1
 
 
@@ -290,6 +295,27 @@ async def test_what_comes_amid_a_refill_is_shown_at_once_and_stays(redis_server:
         assert client.hkeys(f"{prefix}alerts:firing") == [b"new"]
         assert client.zrange(f"{prefix}churn", 0, -1) == [b"leaves"]
         assert client.zrange(f"{prefix}churn:segment:new", 0, -1) == [b"leaves"]
+
+
+async def test_a_refill_is_given_up_for_the_next(redis_server: EmbeddedRedis) -> None:
+    """As where shards have been taken over, and mergers come: what the first did not list is not taken away."""
+
+    class TakenOverByTurns(Alone):
+        async def everything(self) -> AsyncIterator[Snapshot | FiringAlert | CustomerRisk | None]:
+            self.refills += 1
+            if self.refills == 1:
+                self.view.refill_soon()
+                yield None
+                self.refills = 100
+            yield FiringAlert("fires", GOOD_ALERT)
+
+    async with a_view(redis_server, TakenOverByTurns) as alone:
+        alone.client.hset(f"{alone.prefix}alerts:firing", mapping={"fires": GOOD_ALERT, "stale": GOOD_ALERT})
+        alone.start()
+        await alone.until(
+            lambda: alone.client.hkeys(f"{alone.prefix}alerts:firing") == [b"fires"], "the second has ended"
+        )
+        assert alone.refills == 2
 
 
 async def test_a_refill_takes_customers_out_of_the_segments_they_have_left(
